@@ -1,0 +1,81 @@
+//! Every chore of the workspace: `cargo xtask <chore>`, one file per chore.
+
+#![expect(unreachable_pub, reason = "a program has no outside: `pub` is for the files beside")]
+
+mod bench;
+mod ci;
+mod clients;
+mod deny;
+mod fuzz;
+mod loadtest;
+mod loom;
+mod msrv;
+mod program;
+mod setup;
+mod soak;
+mod tally;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "The chores of this workspace")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Install what the tests need from the system's packages
+    Setup,
+    /// Run everything that CI runs, step by step
+    Ci(ci::Args),
+    /// Prove on this machine what the server does under load
+    Loadtest(loadtest::Args),
+    /// Run mixed load for long and judge the slopes of memory, descriptors and threads
+    Soak(soak::Args),
+    /// Follow the release server with real clients: Chromium and the npm packages people use
+    Clients,
+    /// Model-check the lock-free pieces
+    Loom,
+    /// Fuzz the targets in `crates/*/tests/fuzz.rs`, guided by coverage
+    Fuzz(fuzz::Args),
+    /// Run the criterion benches
+    Bench(bench::Args),
+    /// Check licences, sources, banned versions and, when its database can be had, advisories
+    Deny,
+    /// Check that the toolchain in use is the `rust-version` of the manifest
+    Msrv,
+}
+
+impl Chore {
+    fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::Setup => setup::run(),
+            Self::Ci(args) => ci::run(args),
+            Self::Loadtest(args) => loadtest::run(args),
+            Self::Soak(args) => soak::run(args),
+            Self::Clients => clients::run(),
+            Self::Loom => loom::run(),
+            Self::Fuzz(args) => fuzz::run(args),
+            Self::Bench(args) => bench::run(args),
+            Self::Deny => deny::run(),
+            Self::Msrv => msrv::run(),
+        }
+    }
+}
+
+fn main() -> anyhow::Result<()> {
+    Cli::parse().chore.run()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,60 @@
+//! What the tests need from the system's packages.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::program;
+
+/// A command that some test runs, and the package that has it.
+struct Need {
+    command: &'static str,
+    package: &'static str,
+    why: &'static str,
+}
+
+/// Everything beside the Rust toolchain. Add a line here when a test needs a new program.
+const NEEDS: &[Need] = &[
+    Need { command: "chromium", package: "chromium", why: "client tests: a real browser's EventSource" },
+    Need { command: "node", package: "nodejs", why: "client tests" },
+    Need { command: "npm", package: "npm", why: "client tests" },
+    Need { command: "curl", package: "curl", why: "the quick start, tried as written" },
+    Need { command: "c++", package: "g++", why: "the engine of the fuzz targets" },
+];
+
+/// Installs what is missing, or says how to.
+pub fn run() -> Result<()> {
+    let missing: Vec<&Need> = NEEDS.iter().filter(|need| program::find(need.command).is_none()).collect();
+    if missing.is_empty() {
+        println!("all {} programs that the tests need are there", NEEDS.len());
+        return Ok(());
+    }
+    for need in &missing {
+        println!("missing: {} (for {}), in the package {}", need.command, need.why, need.package);
+    }
+    let packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    if program::find("apt-get").is_none() {
+        bail!("install these with your system's package manager, they go by the Debian names {}", packages.join(" "));
+    }
+    if !rustix::process::geteuid().is_root() {
+        bail!("run this once: sudo apt-get update && sudo apt-get install -y {}", packages.join(" "));
+    }
+    install(&packages)?;
+    match missing.iter().find(|need| program::find(need.command).is_none()) {
+        Some(need) => bail!("the package {} is installed, but there is no {} on the PATH", need.package, need.command),
+        None => Ok(()),
+    }
+}
+
+fn install(packages: &[&str]) -> Result<()> {
+    program::run(apt().arg("update")).context("fetching the lists of packages")?;
+    program::run(apt().args(["install", "-y", "--no-install-recommends"]).args(packages)).context("installing packages")
+}
+
+/// `apt-get` that asks nothing, and waits for another one to finish rather than fail.
+fn apt() -> Command {
+    let mut command = Command::new("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    command.args(["-qq", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"]);
+    command
+}
