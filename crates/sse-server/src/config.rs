@@ -1,0 +1,30 @@
+//! The settings: one declaration ([`settings`]), from which flags, environment, file, printing and reference come.
+//!
+//! Loading goes one way: `command` and `load` gather what each layer gives as text, [`setting`] reads every text
+//! through its type ([`types`], [`units`]), `checks` looks at the whole. No other file reads the environment.
+
+mod checks;
+mod command;
+mod fault;
+mod file;
+mod load;
+mod machine;
+mod print;
+mod setting;
+mod settings;
+mod suggest;
+mod topic;
+mod types;
+mod units;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use command::{Command, PublishArgs, SubscribeArgs};
+pub use fault::{ConfigError, Fault, Origin};
+pub use print::reference_markdown;
+pub use settings::Config;
+pub use topic::{TopicLimits, TopicPattern, TopicRule};
+pub use types::{BusyReply, HostName, LogFormat, LogLevel, Preset, Ratio, Secret, SlowPolicy, WebOrigin};
+pub use units::ByteSize;

@@ -1,0 +1,172 @@
+//! What settings must hold among each other.
+
+use std::net::SocketAddr;
+
+use super::fault::{Fault, Origin};
+use super::setting::Source;
+use super::settings::{Config, SETTINGS};
+use super::value::Scalar;
+
+/// A token shorter than this can be guessed over a network.
+const TOKEN_BYTES_MIN: usize = 16;
+
+/// Lets defaults follow what was set, then checks what was set against each other.
+///
+/// `rule_origins` are the places of `config.topics`, in order.
+pub(super) fn settle(config: &mut Config, sources: Vec<Source>, rule_origins: &[Origin], faults: &mut Vec<Fault>) {
+    let sources = Sources { rows: sources };
+    follow(config, &sources);
+    Checks { config, sources: &sources, rule_origins, faults }.run();
+}
+
+/// Defaults that depend on other settings: they never contradict what was set.
+fn follow(config: &mut Config, sources: &Sources) {
+    if sources.is_default("open_publish") {
+        config.open_publish = config.listen.iter().all(|address| is_loopback(*address));
+    }
+    if sources.is_default("ring_bytes_max") {
+        config.ring_bytes_max = config.ring_bytes_max.min(config.rings_bytes_max);
+    }
+    if sources.is_default("event_bytes_max") {
+        config.event_bytes_max = config.event_bytes_max.min(config.ring_bytes_max);
+    }
+}
+
+/// Whether only this machine reaches the address. `::ffff:127.0.0.1` is loopback too.
+fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
+/// Where the values came from, in the order of the table.
+struct Sources {
+    rows: Vec<Source>,
+}
+
+impl Sources {
+    fn of(&self, key: &str) -> Option<&Source> {
+        let index = SETTINGS.iter().position(|setting| setting.key() == key)?;
+        self.rows.get(index)
+    }
+
+    fn is_default(&self, key: &str) -> bool {
+        self.of(key).is_some_and(|source| matches!(source.origin, Origin::Default(_)))
+    }
+
+    /// Whether conclusions may be drawn from these: a value with a fault of its own would only produce a second one.
+    fn sound(&self, keys: &[&str]) -> bool {
+        keys.iter().all(|key| self.of(key).is_some_and(|source| source.sound))
+    }
+
+    fn origin(&self, key: &str) -> Origin {
+        self.of(key).map_or(Origin::CommandLine, |source| source.origin.clone())
+    }
+}
+
+struct Checks<'a> {
+    config: &'a Config,
+    sources: &'a Sources,
+    rule_origins: &'a [Origin],
+    faults: &'a mut Vec<Fault>,
+}
+
+impl Checks<'_> {
+    fn run(&mut self) {
+        self.listeners();
+        self.public_listeners_are_protected();
+        self.admin_is_protected();
+        self.sizes();
+        self.topic_rules();
+    }
+
+    fn fault(&mut self, key: &str, problem: impl Into<String>) {
+        self.faults.push(Fault::new(self.sources.origin(key), problem));
+    }
+
+    fn listeners(&mut self) {
+        if !self.sources.sound(&["listen", "admin_listen"]) {
+            return;
+        }
+        if self.config.listen.is_empty() {
+            self.fault("listen", "at least one address is needed, such as 127.0.0.1:8080");
+        }
+        let addresses: Vec<SocketAddr> = self.config.listen.iter().chain(&self.config.admin_listen).copied().collect();
+        for (index, address) in addresses.iter().enumerate() {
+            let earlier = addresses.get(..index).unwrap_or_default();
+            if address.port() != 0 && earlier.contains(address) {
+                let key = if index < self.config.listen.len() { "listen" } else { "admin_listen" };
+                self.fault(key, format!("{address} is listened on already"));
+            }
+        }
+    }
+
+    /// Without a key anyone who reaches a listener may read and nobody or everybody may publish: never by accident.
+    fn public_listeners_are_protected(&mut self) {
+        if self.config.insecure || !self.sources.sound(&["listen", "insecure"]) {
+            return;
+        }
+        for address in self.config.listen.iter().filter(|address| !is_loopback(**address)) {
+            let origin = self.sources.origin("listen");
+            self.faults.push(Fault::new(
+                origin,
+                format!(
+                    "{address} is not loopback and there is no publisher key, so whoever reaches it could follow every \
+                     topic; listen on 127.0.0.1:{port}, or set --insecure to accept that (and --open-publish on \
+                     to let anyone publish as well)",
+                    port = address.port()
+                ),
+            ));
+        }
+    }
+
+    fn admin_is_protected(&mut self) {
+        let Some(address) = self.config.admin_listen.filter(|address| !is_loopback(*address)) else { return };
+        if !self.sources.sound(&["admin_listen", "admin_token"]) {
+            return;
+        }
+        match &self.config.admin_token {
+            None => self.fault(
+                "admin_listen",
+                format!("{address} is not loopback, so --admin-token is required; or listen on 127.0.0.1, or off"),
+            ),
+            Some(token) if token.reveal().len() < TOKEN_BYTES_MIN => self.fault(
+                "admin_token",
+                format!("{address} is not loopback, so the token needs at least {TOKEN_BYTES_MIN} characters"),
+            ),
+            Some(_) => {}
+        }
+    }
+
+    fn sizes(&mut self) {
+        self.at_most("event_bytes_max", self.config.event_bytes_max, "ring_bytes_max", self.config.ring_bytes_max);
+        self.at_most("ring_bytes_max", self.config.ring_bytes_max, "rings_bytes_max", self.config.rings_bytes_max);
+    }
+
+    fn at_most<T: Scalar>(&mut self, low_key: &str, low: T, high_key: &str, high: T) {
+        if low > high && self.sources.sound(&[low_key, high_key]) {
+            self.fault(
+                low_key,
+                format!(
+                    "{} is more than {high_key}, which is {}; lower one or raise the other",
+                    low.text(),
+                    high.text()
+                ),
+            );
+        }
+    }
+
+    fn topic_rules(&mut self) {
+        for (index, (rule, origin)) in self.config.topics.iter().zip(self.rule_origins).enumerate() {
+            let earlier = self.config.topics.get(..index).unwrap_or_default();
+            if earlier.iter().any(|earlier| earlier.pattern == rule.pattern) {
+                let problem = format!("an earlier table already matches `{}`", rule.pattern.as_str());
+                self.faults.push(Fault::new(origin.clone(), problem));
+            }
+            let bytes = rule.ring_bytes_max.filter(|bytes| *bytes > self.config.rings_bytes_max);
+            if let Some(bytes) = bytes.filter(|_| self.sources.sound(&["rings_bytes_max"])) {
+                let (low, high) = (bytes.text(), self.config.rings_bytes_max.text());
+                let problem = format!("its ring_bytes_max {low} is more than rings_bytes_max, which is {high}");
+                self.faults.push(Fault::new(origin.clone(), problem));
+            }
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! The command line: which command, and which flags it was given.
+
+use std::ffi::OsString;
+
+use clap::builder::ValueParser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
+
+use super::fault::{Fault, Origin};
+use super::setting::{Given, Setting};
+use super::settings::{Config, SETTINGS};
+use super::suggest::{Layer, nearest, unknown};
+use super::value::{Item, Notation};
+
+/// What the process was asked to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Serve with these settings.
+    Serve(Box<Config>),
+    /// The settings are good; say so.
+    CheckConfig(Box<Config>),
+    /// Print the resolved settings: [`Config::to_toml`].
+    PrintConfig(Box<Config>),
+    /// Publish to a server.
+    Publish(PublishArgs),
+    /// Follow a server.
+    Subscribe(SubscribeArgs),
+    /// Print this help.
+    Help(String),
+    /// Print this version.
+    Version(String),
+}
+
+/// `sse-server publish URL`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishArgs {
+    /// Where to publish.
+    pub url: String,
+    /// The event's data; without it each line of standard input is one event.
+    pub data: Option<String>,
+    /// The event's type.
+    pub event_type: Option<String>,
+    /// The event's id.
+    pub id: Option<String>,
+}
+
+/// `sse-server subscribe URL`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubscribeArgs {
+    /// What to follow.
+    pub url: String,
+    /// The id to resume after.
+    pub last_event_id: Option<String>,
+}
+
+/// The commands that need the settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SettingsCommand {
+    Serve,
+    CheckConfig,
+    PrintConfig,
+}
+
+impl SettingsCommand {
+    pub(super) fn with(self, config: Config) -> Command {
+        let config = Box::new(config);
+        match self {
+            Self::Serve => Command::Serve(config),
+            Self::CheckConfig => Command::CheckConfig(config),
+            Self::PrintConfig => Command::PrintConfig(config),
+        }
+    }
+}
+
+/// What the command line says.
+pub(super) enum Parsed {
+    /// A command that needs the settings, with the flags that set some.
+    Settings(SettingsCommand, Vec<(&'static Setting, Given)>),
+    /// A command that is complete.
+    Done(Command),
+}
+
+/// Reads the arguments, the program's name first. Arguments that cannot be understood become faults and are left out,
+/// so that the rest is read all the same.
+pub(super) fn parse(args: Vec<OsString>, renamed: &[(&str, &str)], faults: &mut Vec<Fault>) -> Parsed {
+    let mut args = args;
+    loop {
+        let error = match program().try_get_matches_from(&args) {
+            Ok(matches) => return read(&matches, faults),
+            Err(error) => error,
+        };
+        match error.kind() {
+            ErrorKind::DisplayHelp => return Parsed::Done(Command::Help(error.render().to_string())),
+            ErrorKind::DisplayVersion => return Parsed::Done(Command::Version(error.render().to_string())),
+            _ => {}
+        }
+        let culprit = culprit(&error);
+        faults.push(explain(&error, culprit.as_deref(), renamed));
+        // Every round takes an argument away or ends the reading.
+        let Some(position) = culprit.and_then(|culprit| position_of(&args, &culprit)) else {
+            return Parsed::Settings(SettingsCommand::Serve, Vec::new());
+        };
+        remove(&mut args, position);
+    }
+}
+
+/// The argument that clap stumbled over, without its value.
+fn culprit(error: &clap::Error) -> Option<String> {
+    let kinds = [ContextKind::InvalidSubcommand, ContextKind::InvalidArg];
+    let text = kinds.into_iter().find_map(|kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    })?;
+    let text = text.split(' ').next().unwrap_or(text);
+    Some(if text.starts_with("--") { text.split('=').next().unwrap_or(text) } else { text }.to_owned())
+}
+
+fn explain(error: &clap::Error, culprit: Option<&str>, renamed: &[(&str, &str)]) -> Fault {
+    let known = || SETTINGS.iter().map(Setting::key);
+    match (error.kind(), culprit) {
+        (ErrorKind::UnknownArgument, Some(flag)) if flag.starts_with("--") => {
+            Fault::new(Origin::Flag(flag.to_owned()), unknown(Layer::Flag, flag, known(), renamed))
+        }
+        (ErrorKind::InvalidSubcommand | ErrorKind::UnknownArgument, Some(word)) => {
+            let commands = ["serve", "check-config", "config", "publish", "subscribe"];
+            let meant = nearest(word, commands.into_iter());
+            let hint = meant
+                .map_or(format!("commands are {}", commands.join(", ")), |meant| format!("did you mean `{meant}`?"));
+            Fault::new(Origin::CommandLine, format!("unexpected `{}`, {hint}", word.escape_debug()))
+        }
+        (ErrorKind::InvalidValue, Some(flag)) => Fault::new(Origin::Flag(flag.to_owned()), "a value must follow"),
+        _ => {
+            let text = error.render().to_string();
+            let words = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim).collect::<Vec<_>>();
+            Fault::new(Origin::CommandLine, words.join(" ").trim_start_matches("error: ").to_owned())
+        }
+    }
+}
+
+fn position_of(args: &[OsString], culprit: &str) -> Option<usize> {
+    let is_culprit = |arg: &OsString| {
+        let arg = arg.to_string_lossy();
+        arg == culprit || arg.strip_prefix(culprit).is_some_and(|rest| rest.starts_with('='))
+    };
+    Some(1 + args.get(1..)?.iter().position(is_culprit)?)
+}
+
+/// Removes an argument, and its value if it is a flag that one follows.
+fn remove(args: &mut Vec<OsString>, position: usize) {
+    let removed = args.remove(position).into_encoded_bytes();
+    let takes_value = removed.starts_with(b"--") && !removed.contains(&b'=');
+    let is_value = |arg: &OsString| !arg.as_encoded_bytes().starts_with(b"-") && !is_command(arg);
+    if takes_value && args.get(position).is_some_and(is_value) {
+        args.remove(position);
+    }
+}
+
+fn is_command(arg: &OsString) -> bool {
+    program().get_subcommands().any(|command| arg == command.get_name())
+}
+
+fn program() -> Clap {
+    let settings = || SETTINGS.iter().map(flag);
+    let text = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).allow_hyphen_values(true).help(help)
+    };
+    let url = || Arg::new("url").value_name("URL").required(true);
+    Clap::new("sse-server")
+        .bin_name("sse-server")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Publishes Server-Sent Events to whoever follows a topic. Without a command it serves.")
+        .after_help(
+            "Each setting is also an environment variable (--ring-frames-max is SSE_RING_FRAMES_MAX) and a key of the \
+             TOML file (ring_frames_max).\nLater layers win: default, file, environment, flag.",
+        )
+        .next_line_help(true)
+        .subcommand_precedence_over_arg(true)
+        .args(settings())
+        .subcommand(Clap::new("serve").about("Serve, as without a command").next_line_help(true).args(settings()))
+        .subcommand(
+            Clap::new("check-config")
+                .about("Check the settings and list every fault")
+                .next_line_help(true)
+                .args(settings()),
+        )
+        .subcommand(
+            Clap::new("config")
+                .about("Print the resolved settings as TOML, without secrets")
+                .next_line_help(true)
+                .args(settings()),
+        )
+        .subcommand(
+            Clap::new("publish")
+                .about("Publish one event, or one for each line of standard input")
+                .arg(url().help("Where to publish, such as http://127.0.0.1:8080/events/news"))
+                .arg(text("data", "DATA", "The event's data, instead of standard input"))
+                .arg(text("type", "TYPE", "The event's type"))
+                .arg(text("id", "ID", "The event's id")),
+        )
+        .subcommand(
+            Clap::new("subscribe")
+                .about("Follow and print events; reconnects after its last id")
+                .arg(url().help("What to follow, such as http://127.0.0.1:8080/events/news"))
+                .arg(text("last-event-id", "ID", "Resume after this id; `earliest` for all that is kept")),
+        )
+}
+
+fn flag(setting: &'static Setting) -> Arg {
+    let doc: Vec<&str> = setting.doc_lines().collect();
+    let mut notes = vec![format!("default: {}", setting.default_shown())];
+    notes.extend(setting.kind.list.then(|| "repeatable".to_owned()));
+    let long = setting.key().replace('_', "-");
+    let arg = Arg::new(setting.key())
+        .long(long)
+        .value_name(setting.kind.name)
+        .action(ArgAction::Append)
+        .value_parser(ValueParser::os_string())
+        .allow_negative_numbers(true)
+        .help(format!("{} [{}]", doc.join("\n"), notes.join("; ")))
+        .help_heading(setting.group);
+    match setting.kind.notation {
+        Notation::Switch => arg.num_args(0..=1).default_missing_value("on"),
+        _ => arg,
+    }
+}
+
+fn read(matches: &ArgMatches, faults: &mut Vec<Fault>) -> Parsed {
+    let (name, of_command) = matches.subcommand().unwrap_or(("serve", matches));
+    let command = match name {
+        "publish" => Err(Command::Publish(PublishArgs {
+            url: text(of_command, "url").unwrap_or_default(),
+            data: text(of_command, "data"),
+            event_type: text(of_command, "type"),
+            id: text(of_command, "id"),
+        })),
+        "subscribe" => Err(Command::Subscribe(SubscribeArgs {
+            url: text(of_command, "url").unwrap_or_default(),
+            last_event_id: text(of_command, "last-event-id"),
+        })),
+        "check-config" => Ok(SettingsCommand::CheckConfig),
+        "config" => Ok(SettingsCommand::PrintConfig),
+        _ => Ok(SettingsCommand::Serve),
+    };
+    let mut levels = vec![matches];
+    levels.extend(matches.subcommand().map(|(_, of_command)| of_command));
+    match command {
+        Ok(command) => Parsed::Settings(command, flags(&levels, faults)),
+        Err(done) => {
+            for (setting, _) in flags(&[matches], faults) {
+                let problem = format!("is no flag of `{name}`");
+                faults.push(Fault::new(Origin::Flag(Layer::Flag.spell(setting.key())), problem));
+            }
+            Parsed::Done(done)
+        }
+    }
+}
+
+fn text(matches: &ArgMatches, name: &str) -> Option<String> {
+    matches.get_one::<String>(name).cloned()
+}
+
+/// What was given before and after the command word.
+fn flags(levels: &[&ArgMatches], faults: &mut Vec<Fault>) -> Vec<(&'static Setting, Given)> {
+    let mut given = Vec::new();
+    for setting in SETTINGS {
+        let origin = Origin::Flag(Layer::Flag.spell(setting.key()));
+        let values = levels.iter().filter_map(|matches| matches.get_many::<OsString>(setting.key())).flatten();
+        let mut items = Vec::new();
+        for value in values {
+            match value.to_str() {
+                Some(text) => items.push(Item { text: text.to_owned(), origin: origin.clone() }),
+                None => faults.push(Fault::new(origin.clone(), "the value is not UTF-8")),
+            }
+        }
+        if !items.is_empty() {
+            given.push((setting, Given { origin, items }));
+        }
+    }
+    given
+}

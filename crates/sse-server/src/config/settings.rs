@@ -1,0 +1,129 @@
+//! Every setting, declared once: flags, environment, file keys, printing and reference all come from here.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::machine::Machine;
+use super::setting::{default, machine, nothing, settings};
+use super::topic::TopicRule;
+use super::types::{BusyReply, HostName, LogFormat, LogLevel, Ratio, Secret, SlowPolicy, WebOrigin};
+use super::units::ByteSize;
+
+/// Settings that once had another name: old key, new key.
+pub(super) const RENAMED: &[(&str, &str)] = &[];
+
+settings! {
+    /// Everything that can be set, resolved once at the start and passed down by value.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Config;
+    table SETTINGS;
+    also {
+        /// The `[[topic]]` tables; the first whose pattern matches a topic applies to it.
+        topics: Vec<TopicRule>,
+    }
+
+    "Listening" {
+        /// The TOML file with settings. Later layers win: default, file, environment, flag.
+        config: Option<PathBuf> = nothing().not_in_file(), restart;
+        /// Public HTTP listener. Port 0 picks a free port, which the log and the ready file name.
+        /// Off loopback it needs `insecure`, for as long as there is no publisher key.
+        listen: Vec<SocketAddr> = default("127.0.0.1:8080"), restart;
+        /// Written once the server listens: `{"listen":["127.0.0.1:41234"],"admin":"127.0.0.1:41235"}`.
+        ready_file: Option<PathBuf> = nothing(), restart;
+        /// Listener for metrics, health and administration; `off` for none. Off loopback it needs a token.
+        admin_listen: Option<SocketAddr> = default("127.0.0.1:8081"), restart;
+        /// What the admin listener asks for as a bearer token; off loopback at least 16 characters.
+        admin_token: Option<Secret> = nothing(), restart;
+        /// Answer health and metrics on the public listener as well, without a token.
+        health_on_public: bool = default("off"), restart;
+    }
+
+    "Access" {
+        /// Serve beyond this machine although no publisher key protects publishing.
+        insecure: bool = default("off"), restart;
+        /// Publish without a token. Off loopback it stays off unless set together with `insecure`.
+        open_publish: bool = machine("on when every listener is on loopback, else off", |_| "on".to_owned()), restart;
+        /// Follow public events without a token.
+        anonymous: bool = default("on"), restart;
+        /// A Host header to answer to besides loopback names; others get 421.
+        host: Vec<HostName> = nothing(), restart;
+        /// A web page's origin that may follow from a browser; `*` for any.
+        cors_origin: Vec<WebOrigin> = nothing(), restart;
+    }
+
+    "Threads" {
+        /// Slices of the topics, each behind its own lock. More than cores costs a little memory and gains nothing.
+        shards: NonZeroUsize = machine("cores", |machine| machine.cores.to_string()).at_most("4096"), restart;
+        /// Threads that write to sockets. More than cores costs context switches.
+        writers: NonZeroUsize = machine("cores", |machine| machine.cores.to_string()).at_most("1024"), restart;
+    }
+
+    "History in memory" {
+        /// Events kept per topic, to resume from. Raising it costs memory on busy topics.
+        ring_frames_max: NonZeroUsize = default("8192"), restart;
+        /// Bytes kept per topic. As a default it is lowered to `rings_bytes_max`.
+        ring_bytes_max: ByteSize = default("4MiB"), restart;
+        /// Age after which a kept event may go.
+        ring_age_max: Duration = default("5m").at_least("1ms"), restart;
+        /// Bytes kept in all topics together; beyond it publishing is refused until room is made.
+        rings_bytes_max: ByteSize = machine("a quarter of memory", Machine::quarter_of_memory), restart;
+    }
+
+    "Slow subscribers" {
+        /// Events a subscriber may be behind. A subscriber is a cursor, so raising it costs no memory.
+        lag_frames_max: NonZeroUsize = default("256"), restart;
+        /// Bytes a subscriber may be behind.
+        lag_bytes_max: ByteSize = default("4MiB"), restart;
+        /// How long it may stay over a lag bound before the policy applies, unless it is draining fast.
+        lag_grace: Duration = default("3s"), restart;
+        /// What then happens: close it, jump to the newest event, or send the newest per topic only.
+        slow_policy: SlowPolicy = default("evict"), restart;
+        /// How long a connection may take no byte at all before it is closed.
+        write_timeout: Duration = default("10s").at_least("1ms"), restart;
+    }
+
+    "A stream's life" {
+        /// Longest silence on a stream before a heartbeat. Common proxies cut at 30 to 60 seconds.
+        heartbeat_interval: Duration = default("25s").at_least("1ms"), restart;
+        /// What `retry:` tells clients: how long to wait before they reconnect.
+        retry: Duration = default("3s").at_least("1ms").at_most("24h"), restart;
+        /// Each stream's `retry:` differs from `retry` by at most this share, so that not all return at once; 0 for exact.
+        retry_jitter: Ratio = default("0.25"), restart;
+        /// Age at which a stream is asked to reconnect, so that load evens out and dead proxies are noticed;
+        /// `off` for never.
+        connection_age_max: Option<Duration> = default("off").at_least("1ms"), restart;
+        /// Time over which streams are ended evenly on SIGTERM.
+        drain_window: Duration = default("30s").at_most("1h"), restart;
+    }
+
+    "Bounds" {
+        /// Open connections.
+        connections_max: NonZeroUsize = machine("the descriptor limit less a reserve", Machine::connections), restart;
+        /// Topics with events or followers.
+        topics_max: NonZeroUsize = default("1000000"), restart;
+        /// Topics that one stream may follow.
+        topics_per_subscription_max: NonZeroUsize = default("128"), restart;
+        /// Bytes of one event's data. As a default it is lowered to `ring_bytes_max`.
+        event_bytes_max: ByteSize = default("1MiB").at_most("1GiB"), restart;
+        /// How a full or draining server answers an EventSource: an empty stream that asks it to come back, or 503.
+        busy_reply: BusyReply = default("stream"), restart;
+        /// How long a closed topic stays known as closed.
+        closed_topic_age: Duration = default("24h").at_least("1ms"), restart;
+    }
+
+    "Writing" {
+        /// How long an event may wait for others to leave with it. Raising it saves CPU and adds latency.
+        coalesce_window: Duration = default("0").at_most("1s"), restart;
+    }
+
+    "Logs" {
+        /// One line per event on standard error, for people or as JSON.
+        log_format: LogFormat = machine("text on a terminal, else json", |machine| {
+            if machine.stderr_is_terminal { "text" } else { "json" }.to_owned()
+        }), restart;
+        /// The least severe line that is written; heartbeats are at debug.
+        log_level: LogLevel = default("info"), restart;
+    }
+}
