@@ -112,14 +112,15 @@ impl Target {
         let log = work.join("log");
         let status = Command::new(&self.program)
             .args([&self.name, "--exact", "--nocapture", "--test-threads=1"])
+            .env("RUST_BACKTRACE", "0")
             .env("BOLERO_LIBFUZZER_ARGS", engine_args(seconds, &crashes, &[&found, &kept])?)
             .stdout(fs::File::create(&log)?)
             .stderr(fs::OpenOptions::new().append(true).open(&log)?)
             .status()
             .with_context(|| format!("running {}", self.program.display()))?;
         let said = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
-        // Empty folders are only left in place while the engine needs them.
-        for dir in [&kept, &crashes, &self.kept] {
+        // The engine needs the folders; those that stayed empty are no part of the repository.
+        for dir in [&*kept, &crashes].into_iter().chain(self.kept.ancestors().take(2)) {
             let _ = fs::remove_dir(dir);
         }
         if !status.success() {
