@@ -1,0 +1,96 @@
+//! What a subscriber gets at a time.
+
+use sse_wire::Frame;
+
+use crate::ring::{Entry, EntryKind};
+use crate::{Gap, TopicName};
+
+/// One frame on its way to a subscriber.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// The encoded event, shared with every other subscriber.
+    pub frame: Frame,
+    /// Its place in the order of all events.
+    pub sequence: u64,
+    /// The topic through which it came.
+    pub topic: TopicName,
+    /// Whether it is the `sse.end` of a closed topic.
+    pub is_end: bool,
+}
+
+impl Item {
+    pub(crate) fn new(entry: &Entry, topic: &TopicName) -> Self {
+        let is_end = entry.kind == EntryKind::End;
+        Self { frame: entry.frame.clone(), sequence: entry.sequence, topic: topic.clone(), is_end }
+    }
+}
+
+/// Frames read together, in the order of their ids. Bounded, so that a long replay goes in steps.
+#[derive(Debug, Default)]
+pub struct Batch {
+    items: Vec<Item>,
+    bytes: usize,
+}
+
+impl Batch {
+    /// Most frames in one batch.
+    pub const FRAMES_MAX: usize = 512;
+    /// A batch is full when it has this many bytes; one frame may go beyond.
+    pub const BYTES_MAX: usize = 64 << 10;
+
+    pub(crate) fn push(&mut self, item: Item) {
+        self.bytes += item.frame.chunk().len();
+        self.items.push(item);
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.items.len() >= Self::FRAMES_MAX || self.bytes >= Self::BYTES_MAX
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// The frames.
+    pub fn items(&self) -> &[Item] {
+        &self.items
+    }
+}
+
+impl IntoIterator for Batch {
+    type Item = Item;
+    type IntoIter = std::vec::IntoIter<Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.items.into_iter()
+    }
+}
+
+/// Why the hub ended a subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EvictReason {
+    /// It stayed behind for longer than the topic's grace.
+    Lagged,
+}
+
+impl EvictReason {
+    /// The word that logs and metrics carry.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Lagged => "lagged",
+        }
+    }
+}
+
+/// What a [`Subscription`](crate::Subscription) yields.
+#[derive(Debug)]
+pub enum Delivery {
+    /// The next frames.
+    Frames(Batch),
+    /// Something is missing before the next frames.
+    Gap(Gap),
+    /// The subscriber was too slow; nothing follows.
+    Evicted(EvictReason),
+}

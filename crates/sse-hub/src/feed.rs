@@ -1,0 +1,120 @@
+//! One topic for a host that keeps many subscribers' cursors itself.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use crate::batch::{Batch, Item};
+use crate::subscribe::Resolved;
+use crate::topic::{Life, Topic};
+use crate::{Cursor, Gap, Grants, Hub, Lag, LagBounds, Start, SubscribeError, TopicName};
+
+/// A topic's frames by cursor, and a waker for news: one feed serves any number of streams.
+///
+/// A host that owns thousands of sockets reads each batch once, for all that stand at the same cursor, where a
+/// [`Subscription`](crate::Subscription) each would read it thousands of times. Dropping the feed unfollows.
+#[derive(Debug)]
+pub struct Feed {
+    hub: Hub,
+    topic: Arc<Topic>,
+    key: usize,
+}
+
+/// What a feed has after a cursor.
+#[derive(Debug)]
+pub enum FeedRead {
+    /// These frames; the cursor moves to `cursor`.
+    Frames {
+        /// The frames, as many as fit a batch.
+        batch: Batch,
+        /// The position after the last frame looked at.
+        cursor: u64,
+    },
+    /// Nothing yet.
+    CaughtUp,
+    /// Frames up to `resumed_after` are gone.
+    Gap {
+        /// Where reading goes on.
+        resumed_after: u64,
+    },
+}
+
+impl Feed {
+    pub(crate) fn open(hub: Hub, name: &TopicName) -> Result<Self, SubscribeError> {
+        let joined = hub.inner.with_topic(name, |topic, state| (topic.clone(), state.follow_feed()));
+        let topics_max = hub.inner.config.topics_max;
+        let (topic, key) = joined.ok_or(SubscribeError::TopicsFull { topics_max })?;
+        Ok(Self { hub, topic, key })
+    }
+
+    /// Where a subscriber that asks for `start` stands, and the gap it has to be told of first.
+    ///
+    /// # Errors
+    /// [`SubscribeError::Ended`] if the topic is closed and has nothing left for it.
+    pub fn resolve(&self, start: &Start) -> Result<(u64, Option<Gap>), SubscribeError> {
+        let settled = self.hub.inner.order.settled(&[self.topic.shard]);
+        let wanted = start.wanted(self.hub.epoch(), settled);
+        let state = self.topic.lock();
+        let Resolved { cursor, gap } = wanted.resolve(&state.ring);
+        if gap.is_none() && cursor >= state.ring.newest() && matches!(state.life(), Life::Closed { .. }) {
+            return Err(SubscribeError::Ended);
+        }
+        Ok((cursor, gap.map(|reason| start.gap(self.hub.epoch(), cursor, reason))))
+    }
+
+    /// The frames after `cursor` that somebody with these grants may see.
+    pub fn read_after(&self, cursor: u64, grants: &Grants) -> FeedRead {
+        let state = self.topic.lock();
+        let floor = state.ring.floor().sequence;
+        if floor > cursor {
+            return FeedRead::Gap { resumed_after: floor };
+        }
+        let mut batch = Batch::default();
+        let mut read_to = cursor;
+        for entry in state.ring.after(cursor) {
+            if batch.is_full() {
+                break;
+            }
+            read_to = entry.sequence;
+            if entry.visible_to(grants) {
+                batch.push(Item::new(entry, &self.topic.name));
+            }
+        }
+        if read_to == cursor { FeedRead::CaughtUp } else { FeedRead::Frames { batch, cursor: read_to } }
+    }
+
+    /// Arms `waker` unless there is something after `cursor` already; true if it is armed. It is woken once.
+    pub fn arm(&self, cursor: u64, waker: &Waker) -> bool {
+        self.topic.arm_feed(self.key, cursor, waker)
+    }
+
+    /// The sequence of the topic's newest frame, or of the last one it had.
+    pub fn newest(&self) -> u64 {
+        self.topic.lock().ring.newest()
+    }
+
+    /// How far behind `cursor` is.
+    pub fn lag(&self, cursor: u64) -> Lag {
+        self.topic.lock().lag(cursor)
+    }
+
+    /// What counts as too far, and what happens then.
+    pub fn lag_bounds(&self) -> &LagBounds {
+        &self.topic.policy.lag
+    }
+
+    /// The topic.
+    pub fn topic(&self) -> &TopicName {
+        &self.topic.name
+    }
+
+    /// A position of this hub's history.
+    pub fn cursor(&self, sequence: u64) -> Cursor {
+        self.hub.inner.cursor(sequence)
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.topic.lock().unfollow(self.key);
+    }
+}

@@ -1,0 +1,68 @@
+//! A hub for Server-Sent Events: topics, rings of encoded frames, and subscribers that are cursors into them.
+//!
+//! An event is encoded once, outside every lock, numbered, appended to its topic's ring and announced to those who follow.
+//! Nothing is copied per subscriber: live delivery, catching up and replay are the same read of "frames after this
+//! cursor". A subscriber that has missed something is told so by a [`Gap`], never in silence.
+//!
+//! The hub knows no HTTP and no sockets, starts no threads and reads no clock: its host calls [`Hub::sweep`].
+//!
+//! ```
+//! use sse_hub::{Delivery, Hub, Publication, SubscribeOptions, TopicName};
+//! use sse_wire::Event;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let hub = Hub::builder().build()?;
+//! let news = TopicName::parse("news")?;
+//! let mut subscription = hub.subscribe(SubscribeOptions::topic(news.clone()))?;
+//! let receipt = hub.publish(Publication::new(news, Event::new("hello")))?;
+//!
+//! # let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+//! # let std::task::Poll::Ready(delivery) = subscription.poll_delivery(&mut cx) else { panic!("nothing came") };
+//! # /*
+//! let delivery = subscription.next().await;
+//! # */
+//! let Some(Delivery::Frames(batch)) = delivery else { panic!("no frames") };
+//! let text = format!("id: {}\ndata: hello\n\n", receipt.id());
+//! assert_eq!(batch.items()[0].frame.text(), text);
+//! # Ok(())
+//! # }
+//! ```
+
+mod batch;
+mod budget;
+mod config;
+mod cursor;
+mod feed;
+mod gap;
+mod hub;
+mod lag;
+mod merge;
+mod order;
+mod publish;
+mod registry;
+mod ring;
+mod selector;
+mod several;
+mod signals;
+mod subscribe;
+mod subscription;
+mod sweep;
+mod sync;
+mod table;
+mod topic;
+mod topic_name;
+
+pub use batch::{Batch, Delivery, EvictReason, Item};
+pub use config::{HubConfig, LagBounds, RingBounds, SlowPolicy, TopicPolicy};
+pub use cursor::{Cursor, Epoch};
+pub use feed::{Feed, FeedRead};
+pub use gap::{Gap, GapReason};
+pub use hub::{Hub, HubBuilder};
+pub use lag::LagJudge;
+pub use publish::{Publication, PublishError, Receipt};
+pub use ring::Lag;
+pub use selector::Selector;
+pub use subscribe::{Grants, Start, SubscribeError, SubscribeOptions};
+pub use subscription::Subscription;
+pub use sweep::TopicInfo;
+pub use topic_name::{TopicName, TopicNameError};

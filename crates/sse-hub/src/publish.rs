@@ -1,0 +1,143 @@
+//! What is published, what comes back, and what can be wrong with it.
+
+use smallvec::{SmallVec, smallvec};
+use sse_wire::{Event, EventId};
+
+use crate::{Cursor, TopicName};
+
+/// An event with the topics it goes to.
+#[derive(Debug, Clone)]
+pub struct Publication {
+    pub(crate) topics: SmallVec<[TopicName; 1]>,
+    pub(crate) event: Event,
+    pub(crate) private: bool,
+}
+
+impl Publication {
+    /// `event` to `topic`, for everybody.
+    pub fn new(topic: TopicName, event: Event) -> Self {
+        Self { topics: smallvec![topic], event, private: false }
+    }
+
+    /// Also to `topic`: one event, which a subscriber of several of its topics gets once.
+    #[must_use]
+    pub fn also_to(mut self, topic: TopicName) -> Self {
+        if !self.topics.contains(&topic) {
+            self.topics.push(topic);
+        }
+        self
+    }
+
+    /// Only to those with a grant for one of the topics.
+    #[must_use]
+    pub fn private(mut self) -> Self {
+        self.private = true;
+        self
+    }
+
+    /// The topics, the canonical one first.
+    pub fn topics(&self) -> &[TopicName] {
+        &self.topics
+    }
+}
+
+/// The hub has taken an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// The event's place in the order of all events.
+    pub cursor: Cursor,
+    /// The publisher's id, if it gave one: then that is the event's `id:`.
+    pub given_id: Option<EventId>,
+}
+
+impl Receipt {
+    /// The event's `id:`.
+    pub fn id(&self) -> String {
+        self.given_id.as_ref().map_or_else(|| self.cursor.to_string(), |id| id.as_str().to_owned())
+    }
+}
+
+/// Why an event was not taken. Nothing was published.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The topic was closed: no event follows its end.
+    #[error("the topic {topic:?} is closed")]
+    Closed {
+        /// The first closed one of the event's topics.
+        topic: TopicName,
+    },
+    /// The data is larger than one event may be.
+    #[error("the data has {bytes} bytes, more than {bytes_max}")]
+    TooLarge {
+        /// The data's bytes.
+        bytes: usize,
+        /// `HubConfig::event_bytes_max`.
+        bytes_max: usize,
+    },
+    /// The event names too many topics.
+    #[error("the event has {topics} topics, more than {topics_max}")]
+    TooManyTopics {
+        /// How many.
+        topics: usize,
+        /// `HubConfig::topics_per_event_max`.
+        topics_max: usize,
+    },
+    /// The id could be taken for a cursor, or for a word with a meaning of its own.
+    #[error("the id {id:?} is reserved: it begins with #, is `earliest`, or has the form of the server's own ids")]
+    ReservedId {
+        /// The id.
+        id: String,
+    },
+    /// Types that begin with `sse.` are the server's own.
+    #[error("the type {event_type:?} is reserved: `sse.` begins the server's own types")]
+    ReservedType {
+        /// The type.
+        event_type: String,
+    },
+    /// The hub has as many topics as it may have, and this would be a new one.
+    #[error("there are {topics_max} topics already")]
+    TopicsFull {
+        /// `HubConfig::topics_max`.
+        topics_max: usize,
+    },
+    /// All rings together hold as much as they may, and this topic's own ring has nothing to give up.
+    #[error("the history in memory is full: {bytes_max} bytes")]
+    RingsFull {
+        /// `HubConfig::rings_bytes_max`.
+        bytes_max: usize,
+    },
+    /// The epoch has no sequences left.
+    #[error("the epoch has no sequences left")]
+    Exhausted,
+}
+
+impl PublishError {
+    /// The word that metrics carry.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Closed { .. } => "closed",
+            Self::TooLarge { .. } => "too_large",
+            Self::TooManyTopics { .. } => "too_many_topics",
+            Self::ReservedId { .. } => "reserved_id",
+            Self::ReservedType { .. } => "reserved_type",
+            Self::TopicsFull { .. } => "topics_full",
+            Self::RingsFull { .. } => "rings_full",
+            Self::Exhausted => "exhausted",
+        }
+    }
+}
+
+/// The rules of ids and types that publishers may not use.
+pub(crate) fn check_reserved(event: &Event) -> Result<(), PublishError> {
+    let is_reserved = |id: &&str| id.starts_with('#') || *id == "earliest" || Cursor::parse(id).is_some();
+    if let Some(id) = event.id().map(EventId::as_str).filter(is_reserved) {
+        return Err(PublishError::ReservedId { id: id.to_owned() });
+    }
+    match event.event_type().map(|event_type| event_type.as_str()) {
+        Some(event_type) if event_type.starts_with("sse.") => {
+            Err(PublishError::ReservedType { event_type: event_type.to_owned() })
+        }
+        _ => Ok(()),
+    }
+}

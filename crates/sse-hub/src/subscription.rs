@@ -1,0 +1,161 @@
+//! One subscriber's stream of deliveries.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+
+use crate::batch::{Batch, Delivery};
+use crate::gap::Missed;
+use crate::several::Several;
+use crate::subscribe::Resolved;
+use crate::topic::{Life, Place, Read, Topic};
+use crate::{EvictReason, Gap, Grants, Hub, Start, SubscribeError, SubscribeOptions, TopicName};
+
+/// A subscriber of the hub: a [`Stream`] of [`Delivery`]s that ends when the subscriber is evicted or when every topic it
+/// names is closed. Dropping it unsubscribes.
+#[derive(Debug)]
+pub struct Subscription {
+    hub: Hub,
+    place: Following,
+    /// A gap to deliver before anything else.
+    first: Option<Gap>,
+    /// The last sequence given out before it joined: what it gets up to there is replayed.
+    joined_at: u64,
+    state: State,
+}
+
+#[derive(Debug)]
+enum Following {
+    /// One topic by name: a cursor in its ring.
+    One {
+        topic: Arc<Topic>,
+        key: usize,
+    },
+    Several(Several),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    Over,
+}
+
+impl Subscription {
+    pub(crate) fn open(hub: Hub, options: SubscribeOptions) -> Result<Self, SubscribeError> {
+        let SubscribeOptions { selectors, start, grants } = options;
+        let selectors_max = hub.inner.config.topics_per_subscription_max;
+        if selectors.len() > selectors_max {
+            return Err(SubscribeError::TooManyTopics { selectors: selectors.len(), selectors_max });
+        }
+        let joined_at = hub.inner.order.newest();
+        let (place, first) = match &selectors[..] {
+            [] => return Err(SubscribeError::NoTopic),
+            [only] if only.as_exact().is_some() => join_one(&hub, only.text(), &start, grants)?,
+            _ => {
+                let several = Several::join(&hub, &selectors, grants)?;
+                let gap = several.start(&hub, &start).inspect_err(|_| several.leave(&hub))?;
+                (Following::Several(several), gap)
+            }
+        };
+        let signals = &hub.inner.signals;
+        signals.subscriptions.increment(1.0);
+        first.iter().for_each(|gap| signals.gap(gap.reason));
+        Ok(Self { hub, place, first, joined_at, state: State::Open })
+    }
+
+    /// The next delivery; `None` once the subscription is over.
+    pub async fn next(&mut self) -> Option<Delivery> {
+        std::future::poll_fn(|cx| self.poll_delivery(cx)).await
+    }
+
+    /// The same for hosts with a poll function of their own.
+    pub fn poll_delivery(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        if self.state == State::Over {
+            return Poll::Ready(None);
+        }
+        if let Some(gap) = self.first.take() {
+            return Poll::Ready(Some(Delivery::Gap(gap)));
+        }
+        let mut batch = Batch::default();
+        let read = match &self.place {
+            Following::One { topic, key } => topic.read_place(*key, cx.waker(), &mut batch),
+            Following::Several(several) => several.merge.read(&self.hub.inner.order, cx.waker(), &mut batch),
+        };
+        self.count_replayed(&batch);
+        match read {
+            Read::CaughtUp => Poll::Pending,
+            Read::Frames => Poll::Ready(Some(Delivery::Frames(batch))),
+            Read::Ended => {
+                self.state = State::Over;
+                Poll::Ready(Some(Delivery::Frames(batch)))
+            }
+            Read::Gap(missed) => Poll::Ready(Some(Delivery::Gap(self.gap(missed)))),
+            Read::Evicted(reason) => Poll::Ready(Some(self.evicted(reason))),
+        }
+    }
+
+    fn count_replayed(&self, batch: &Batch) {
+        let replayed = batch.items().iter().take_while(|item| item.sequence <= self.joined_at).count();
+        if replayed > 0 {
+            self.hub.inner.signals.replayed.increment(replayed as u64);
+        }
+    }
+
+    fn gap(&self, missed: Missed) -> Gap {
+        self.hub.inner.signals.gap(missed.reason);
+        Gap {
+            requested: self.hub.inner.cursor(missed.from).to_string(),
+            resumed_after: self.hub.inner.cursor(missed.resumed_after),
+            reason: missed.reason,
+        }
+    }
+
+    fn evicted(&mut self, reason: EvictReason) -> Delivery {
+        self.state = State::Over;
+        self.hub.inner.signals.eviction(reason);
+        Delivery::Evicted(reason)
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Delivery;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        self.poll_delivery(cx)
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        match &self.place {
+            Following::One { topic, key } => topic.lock().unfollow(*key),
+            Following::Several(several) => several.leave(&self.hub),
+        }
+        self.hub.inner.signals.subscriptions.decrement(1.0);
+    }
+}
+
+/// Takes a place in one topic.
+fn join_one(
+    hub: &Hub,
+    name: &TopicName,
+    start: &Start,
+    grants: Grants,
+) -> Result<(Following, Option<Gap>), SubscribeError> {
+    // Whatever was numbered until now is in the ring when it is looked at: an end that is on its way is not missed.
+    let settled = hub.inner.order.settled(&[hub.inner.shard_of(name)]);
+    let wanted = start.wanted(hub.epoch(), settled);
+    let joined = hub.inner.with_topic(name, |topic, state| {
+        let Resolved { cursor, gap } = wanted.resolve(&state.ring);
+        let nothing_left = gap.is_none() && cursor >= state.ring.newest();
+        if nothing_left && matches!(state.life(), Life::Closed { .. }) {
+            return Err(SubscribeError::Ended);
+        }
+        let key = state.follow_alone(Place::new(cursor, grants));
+        Ok((Following::One { topic: topic.clone(), key }, gap.map(|reason| start.gap(hub.epoch(), cursor, reason))))
+    });
+    let topics_max = hub.inner.config.topics_max;
+    joined.ok_or(SubscribeError::TopicsFull { topics_max })?
+}
