@@ -1,7 +1,7 @@
 //! The settings: one declaration ([`settings`]), from which flags, environment, file, printing and reference come.
 //!
 //! Loading goes one way: `command` and `load` gather what each layer gives as text, [`setting`] reads every text
-//! through its type ([`types`], [`units`]), `checks` looks at the whole. No other file reads the environment.
+//! through its type (`types`, `units`, `web`, `words`), `checks` looks at the whole. No other file reads the environment.
 
 mod checks;
 mod command;
@@ -17,6 +17,8 @@ mod topic;
 mod types;
 mod units;
 mod value;
+mod web;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -26,5 +28,7 @@ pub use fault::{ConfigError, Fault, Origin};
 pub use print::reference_markdown;
 pub use settings::Config;
 pub use topic::{TopicLimits, TopicPattern, TopicRule};
-pub use types::{BusyReply, HostName, LogFormat, LogLevel, Preset, Ratio, Secret, SlowPolicy, WebOrigin};
+pub use types::{Ratio, Secret};
 pub use units::ByteSize;
+pub use web::{HostName, WebOrigin};
+pub use words::{BusyReply, LogFormat, LogLevel, Preset, SlowPolicy};

@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
 use super::fault::{Fault, Origin};
 use super::setting::{Given, Setting};
 use super::settings::{Config, SETTINGS};
-use super::suggest::{Layer, nearest, unknown};
+use super::suggest::{Layer, nearest, unknown_flag};
 use super::value::{Item, Notation};
 
 /// What the process was asked to do.
@@ -78,6 +78,8 @@ pub(super) enum Parsed {
     Settings(SettingsCommand, Vec<(&'static Setting, Given)>),
     /// A command that is complete.
     Done(Command),
+    /// No telling what was meant; the faults say why.
+    Unclear,
 }
 
 /// Reads the arguments, the program's name first. Arguments that cannot be understood become faults and are left out,
@@ -98,7 +100,7 @@ pub(super) fn parse(args: Vec<OsString>, renamed: &[(&str, &str)], faults: &mut 
         faults.push(explain(&error, culprit.as_deref(), renamed));
         // Every round takes an argument away or ends the reading.
         let Some(position) = culprit.and_then(|culprit| position_of(&args, &culprit)) else {
-            return Parsed::Settings(SettingsCommand::Serve, Vec::new());
+            return Parsed::Unclear;
         };
         remove(&mut args, position);
     }
@@ -106,20 +108,23 @@ pub(super) fn parse(args: Vec<OsString>, renamed: &[(&str, &str)], faults: &mut 
 
 /// The argument that clap stumbled over, without its value.
 fn culprit(error: &clap::Error) -> Option<String> {
-    let kinds = [ContextKind::InvalidSubcommand, ContextKind::InvalidArg];
-    let text = kinds.into_iter().find_map(|kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => Some(text.as_str()),
-        _ => None,
-    })?;
+    let text = context(error, ContextKind::InvalidSubcommand).or(context(error, ContextKind::InvalidArg))?;
     let text = text.split(' ').next().unwrap_or(text);
     Some(if text.starts_with("--") { text.split('=').next().unwrap_or(text) } else { text }.to_owned())
 }
 
+fn context(error: &clap::Error, kind: ContextKind) -> Option<&str> {
+    match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text),
+        _ => None,
+    }
+}
+
 fn explain(error: &clap::Error, culprit: Option<&str>, renamed: &[(&str, &str)]) -> Fault {
-    let known = || SETTINGS.iter().map(Setting::key);
     match (error.kind(), culprit) {
         (ErrorKind::UnknownArgument, Some(flag)) if flag.starts_with("--") => {
-            Fault::new(Origin::Flag(flag.to_owned()), unknown(Layer::Flag, flag, known(), renamed))
+            let meant = context(error, ContextKind::SuggestedArg);
+            Fault::new(Origin::Flag(flag.to_owned()), unknown_flag(flag, meant, renamed))
         }
         (ErrorKind::InvalidSubcommand | ErrorKind::UnknownArgument, Some(word)) => {
             let commands = ["serve", "check-config", "config", "publish", "subscribe"];

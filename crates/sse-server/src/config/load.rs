@@ -1,7 +1,7 @@
 //! From the four layers to one configuration, or to everything that is wrong with them.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::checks::settle;
 use super::command::{Command, Parsed, parse};
@@ -19,6 +19,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) env: &'a dyn Fn(&str) -> Option<String>,
     pub(super) env_names: &'a [String],
     pub(super) machine: Machine,
+    pub(super) read_file: &'a dyn Fn(&Path) -> Result<String, String>,
     pub(super) renamed: &'a [(&'a str, &'a str)],
 }
 
@@ -35,7 +36,8 @@ impl Config {
         env: &dyn Fn(&str) -> Option<String>,
         env_names: &[String],
     ) -> Result<Command, ConfigError> {
-        Surroundings { env, env_names, machine: Machine::detect(), renamed: RENAMED }.load(args.collect())
+        let machine = Machine::detect();
+        Surroundings { env, env_names, machine, read_file: &file::read, renamed: RENAMED }.load(args.collect())
     }
 
     /// [`Config::load`] of this process's own arguments and environment.
@@ -68,7 +70,7 @@ impl Surroundings<'_> {
         let mut faults = Vec::new();
         let (command, flags) = match parse(args, self.renamed, &mut faults) {
             Parsed::Done(done) if faults.is_empty() => return Ok(done),
-            Parsed::Done(_) => return Err(ConfigError::new(faults)),
+            Parsed::Done(_) | Parsed::Unclear => return Err(ConfigError::new(faults)),
             Parsed::Settings(command, flags) => (command, flags),
         };
         match self.resolve(flags, &mut faults) {
@@ -124,7 +126,7 @@ impl Surroundings<'_> {
         let Some(path) = PathBuf::parse(item.text.trim()).ok().filter(|path| path.as_os_str() != "off") else {
             return FileLayer::default();
         };
-        match file::read(&path) {
+        match (self.read_file)(&path) {
             Ok(text) => file::parse(&path, &text, self.renamed, faults),
             Err(problem) => {
                 faults.push(Fault::new(item.origin.clone(), problem));

@@ -8,8 +8,10 @@ use std::time::Duration;
 use super::machine::Machine;
 use super::setting::{default, machine, nothing, settings};
 use super::topic::TopicRule;
-use super::types::{BusyReply, HostName, LogFormat, LogLevel, Ratio, Secret, SlowPolicy, WebOrigin};
+use super::types::{Ratio, Secret};
 use super::units::ByteSize;
+use super::web::{HostName, WebOrigin};
+use super::words::{BusyReply, LogFormat, LogLevel, SlowPolicy};
 
 /// Settings that once had another name: old key, new key.
 pub(super) const RENAMED: &[(&str, &str)] = &[];
@@ -67,7 +69,7 @@ settings! {
         ring_bytes_max: ByteSize = default("4MiB"), restart;
         /// Age after which a kept event may go.
         ring_age_max: Duration = default("5m").at_least("1ms"), restart;
-        /// Bytes kept in all topics together; beyond it publishing is refused until room is made.
+        /// Bytes kept in all topics together.
         rings_bytes_max: ByteSize = machine("a quarter of memory", Machine::quarter_of_memory), restart;
     }
 

@@ -22,20 +22,30 @@ impl Layer {
     }
 }
 
-/// Says that `name` is no setting, and which one was probably meant.
+/// Says that `name` is no setting of the file or the environment, and which one was probably meant.
 pub(super) fn unknown<'a>(
     layer: Layer,
     name: &str,
     known: impl Iterator<Item = &'a str>,
     renamed: &[(&str, &str)],
 ) -> String {
+    let meant = nearest(&as_key(name), known).map(|key| layer.spell(key));
+    renamed_or_unknown(layer, name, meant, renamed)
+}
+
+/// Says that `flag` is none of this command; `meant` is the one most like it.
+pub(super) fn unknown_flag(flag: &str, meant: Option<&str>, renamed: &[(&str, &str)]) -> String {
+    renamed_or_unknown(Layer::Flag, flag, meant.map(str::to_owned), renamed)
+}
+
+fn renamed_or_unknown(layer: Layer, name: &str, meant: Option<String>, renamed: &[(&str, &str)]) -> String {
     let key = as_key(name);
-    if let Some((_, new)) = renamed.iter().find(|(old, _)| *old == key) {
-        return format!("this setting is now `{}`", layer.spell(new));
-    }
-    match nearest(&key, known) {
-        Some(meant) => format!("unknown setting, did you mean `{}`?", layer.spell(meant)),
-        None => "unknown setting, `sse-server --help` lists them all".to_owned(),
+    let new = renamed.iter().find(|(old, _)| *old == key).map(|(_, new)| layer.spell(new));
+    let noun = if layer == Layer::Flag { "flag" } else { "setting" };
+    match (new, meant) {
+        (Some(new), _) => format!("this {noun} is now `{new}`"),
+        (None, Some(meant)) => format!("unknown {noun}, did you mean `{meant}`?"),
+        (None, None) => format!("unknown {noun}, `--help` lists them all"),
     }
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::setting::{default, nothing, settings};
 use super::settings::Config;
-use super::types::{Preset, SlowPolicy};
 use super::units::ByteSize;
 use super::value::{Scalar, Wrong};
+use super::words::{Preset, SlowPolicy};
 
 settings! {
     /// One `[[topic]]` table: which topics, and what differs for them.

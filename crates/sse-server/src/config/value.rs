@@ -80,7 +80,12 @@ impl<T: Scalar> Value for T {
     const KIND: Kind = Kind { name: T::NAME, expects: T::EXPECTS, notation: T::NOTATION, list: false, optional: false };
 
     fn read(given: &[Item], rules: &Rules, faults: &mut Vec<Fault>) -> Option<Self> {
-        given.last().and_then(|item| read_scalar(item, Self::KIND, rules, faults))
+        // The last wins, as with layers, but all are read.
+        let mut value = None;
+        for item in given {
+            value = read_scalar(item, Self::KIND, rules, faults);
+        }
+        value
     }
 
     fn texts(&self) -> Vec<String> {
@@ -92,11 +97,14 @@ impl<T: Scalar> Value for Option<T> {
     const KIND: Kind = Kind { optional: true, ..T::KIND };
 
     fn read(given: &[Item], rules: &Rules, faults: &mut Vec<Fault>) -> Option<Self> {
-        match given.last() {
-            None => Some(None),
-            Some(item) if item.text == "off" => Some(None),
-            Some(item) => read_scalar(item, Self::KIND, rules, faults).map(Some),
+        let mut value = Some(None);
+        for item in given {
+            value = match item.text.trim() {
+                "off" => Some(None),
+                _ => read_scalar(item, Self::KIND, rules, faults).map(Some),
+            };
         }
+        value
     }
 
     fn texts(&self) -> Vec<String> {

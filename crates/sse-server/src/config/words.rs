@@ -1,0 +1,97 @@
+//! Settings whose values are words.
+
+use super::value::{Scalar, Wrong};
+
+/// Declares an enum whose values are words.
+macro_rules! words {
+    (
+        $(#[$doc:meta])*
+        pub enum $name:ident ($placeholder:literal) { $( $(#[$word_doc:meta])* $variant:ident = $word:literal, )+ }
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $( $(#[$word_doc])* $variant, )+ }
+
+        impl $name {
+            /// The word in the settings.
+            pub fn as_str(self) -> &'static str {
+                match self { $( Self::$variant => $word, )+ }
+            }
+        }
+
+        impl Scalar for $name {
+            const NAME: &'static str = $placeholder;
+            const EXPECTS: &'static str = concat!("one of ", $placeholder);
+
+            fn parse(text: &str) -> Result<Self, Wrong> {
+                match text { $( $word => Ok(Self::$variant), )+ _ => Err(Wrong::default()) }
+            }
+
+            fn text(&self) -> String {
+                self.as_str().to_owned()
+            }
+        }
+    };
+}
+
+words! {
+    /// What happens to a subscriber past its lag bound.
+    pub enum SlowPolicy ("evict|skip|latest") {
+        /// Close it; the client resumes by id.
+        Evict = "evict",
+        /// Jump to the newest event, with a gap event.
+        Skip = "skip",
+        /// Keep the newest event of each topic only.
+        Latest = "latest",
+    }
+}
+
+words! {
+    /// How a full or draining server answers an `EventSource`.
+    pub enum BusyReply ("stream|503") {
+        /// 200, a jittered `retry:`, `event: sse.reconnect`, the end: a browser comes back by itself.
+        Stream = "stream",
+        /// 503 with `Retry-After`: a native `EventSource` then gives up for good.
+        Unavailable = "503",
+    }
+}
+
+words! {
+    /// How log lines are written.
+    pub enum LogFormat ("text|json") {
+        /// For people.
+        Text = "text",
+        /// One JSON object per line.
+        Json = "json",
+    }
+}
+
+words! {
+    /// The least severe log line that is written.
+    pub enum LogLevel ("error|warn|info|debug|trace") {
+        /// What failed.
+        Error = "error",
+        /// And what will need attention.
+        Warn = "warn",
+        /// And one line per connect and disconnect.
+        Info = "info",
+        /// And heartbeats.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace",
+    }
+}
+
+words! {
+    /// A ready-made set of bounds for topics of one kind.
+    pub enum Preset ("low-frequency|default|bursty|realtime") {
+        /// A lag of 16 frames: news, notifications.
+        LowFrequency = "low-frequency",
+        /// The bounds of the whole server.
+        Default = "default",
+        /// A lag of 512 frames: many events at once, then quiet.
+        Bursty = "bursty",
+        /// `slow-policy` `latest`: positions, prices, anything an older value of which is worthless.
+        Realtime = "realtime",
+    }
+}
