@@ -72,6 +72,8 @@ impl SettingsCommand {
     }
 }
 
+pub(super) const COMMANDS: [&str; 5] = ["serve", "check-config", "config", "publish", "subscribe"];
+
 /// What the command line says.
 pub(super) enum Parsed {
     /// A command that needs the settings, with the flags that set some.
@@ -86,6 +88,7 @@ pub(super) enum Parsed {
 /// so that the rest is read all the same.
 pub(super) fn parse(args: Vec<OsString>, renamed: &[(&str, &str)], faults: &mut Vec<Fault>) -> Parsed {
     let mut args = args;
+    end_bare_switches(&mut args);
     loop {
         let error = match program().try_get_matches_from(&args) {
             Ok(matches) => return read(&matches, faults),
@@ -126,13 +129,17 @@ fn explain(error: &clap::Error, culprit: Option<&str>, renamed: &[(&str, &str)])
             let meant = context(error, ContextKind::SuggestedArg);
             Fault::new(Origin::Flag(flag.to_owned()), unknown_flag(flag, meant, renamed))
         }
-        (ErrorKind::InvalidSubcommand | ErrorKind::UnknownArgument, Some(word)) => {
-            let commands = ["serve", "check-config", "config", "publish", "subscribe"];
-            let meant = nearest(word, commands.into_iter());
-            let hint = meant
-                .map_or(format!("commands are {}", commands.join(", ")), |meant| format!("did you mean `{meant}`?"));
-            Fault::new(Origin::CommandLine, format!("unexpected `{}`, {hint}", word.escape_debug()))
+        (ErrorKind::InvalidSubcommand, Some(word)) => {
+            let hint = nearest(word, COMMANDS.into_iter()).map_or_else(
+                || format!("commands are {}", COMMANDS.join(", ")),
+                |meant| format!("did you mean `{meant}`?"),
+            );
+            Fault::new(Origin::CommandLine, format!("unknown command `{}`, {hint}", word.escape_debug()))
         }
+        (ErrorKind::UnknownArgument, Some(word)) => Fault::new(
+            Origin::CommandLine,
+            format!("unexpected `{}`, `--help` lists all that may be given", word.escape_debug()),
+        ),
         (ErrorKind::InvalidValue, Some(flag)) => Fault::new(Origin::Flag(flag.to_owned()), "a value must follow"),
         _ => {
             let text = error.render().to_string();
@@ -160,11 +167,29 @@ fn remove(args: &mut Vec<OsString>, position: usize) {
     }
 }
 
-fn is_command(arg: &OsString) -> bool {
-    program().get_subcommands().any(|command| arg == command.get_name())
+/// A switch may stand without a value; a command that follows is not its value.
+fn end_bare_switches(args: &mut [OsString]) {
+    let switches: Vec<String> = SETTINGS
+        .iter()
+        .filter(|setting| setting.kind.notation == Notation::Switch)
+        .map(|setting| Layer::Flag.spell(setting.key()))
+        .collect();
+    for index in 1..args.len() {
+        let (before, after) = args.split_at_mut(index);
+        if let ([.., switch], [word, ..]) = (before, after)
+            && is_command(word)
+            && switches.iter().any(|name| *switch == **name)
+        {
+            switch.push("=on");
+        }
+    }
 }
 
-fn program() -> Clap {
+fn is_command(arg: &OsString) -> bool {
+    COMMANDS.iter().any(|command| arg == command)
+}
+
+pub(super) fn program() -> Clap {
     let settings = || SETTINGS.iter().map(flag);
     let text = |name: &'static str, value: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name(value).allow_hyphen_values(true).help(help)
@@ -179,7 +204,6 @@ fn program() -> Clap {
              TOML file (ring_frames_max).\nLater layers win: default, file, environment, flag.",
         )
         .next_line_help(true)
-        .subcommand_precedence_over_arg(true)
         .args(settings())
         .subcommand(Clap::new("serve").about("Serve, as without a command").next_line_help(true).args(settings()))
         .subcommand(

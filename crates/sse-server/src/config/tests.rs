@@ -1,6 +1,7 @@
 //! The settings from outside: what a file, an environment and flags come to.
 
 mod access;
+mod any_text;
 mod commands;
 mod faults;
 mod layers;

@@ -93,15 +93,32 @@ fn help_and_version() {
 
 #[test]
 fn words_that_are_no_command() {
-    assert_eq!(command(&["serv"]), "command line: unexpected `serv`, did you mean `serve`?");
+    assert_eq!(command(&["serv"]), "command line: unknown command `serv`, did you mean `serve`?");
     assert_eq!(
         command(&["frobnicate", "--retry", "bad"]),
         "--retry: expected a duration such as 100ms, 25s, 5m or 24h, got `bad`\n\
-         command line: unexpected `frobnicate`, commands are serve, check-config, config, publish, subscribe"
+         command line: unknown command `frobnicate`, commands are serve, check-config, config, publish, subscribe"
     );
-    assert_eq!(
-        command(&["-x", "serve", "more"]),
-        "command line: unexpected `-x`, commands are serve, check-config, config, publish, subscribe\n\
-         command line: unexpected `more`, commands are serve, check-config, config, publish, subscribe"
-    );
+    for args in [["-x", "serve"], ["serve", "serve"], ["serve", "-x"]] {
+        let word = if args.contains(&"-x") { "-x" } else { "serve" };
+        let refusal = format!("command line: unexpected `{word}`, `--help` lists all that may be given");
+        assert_eq!(command(&args), refusal, "{args:?}");
+    }
+}
+
+/// Whoever is called like a command can be named all the same.
+#[test]
+fn values_that_look_like_commands() {
+    for word in ["publish", "serve"] {
+        assert_eq!(config("", &[], &["--host", word]).host[0].as_str(), word);
+    }
+    assert_eq!(command(&["--ready-file", "config", "config"]), "config 3");
+}
+
+#[test]
+fn every_command_is_declared_and_known() {
+    let program = super::super::command::program();
+    program.clone().debug_assert();
+    let names: Vec<&str> = program.get_subcommands().map(|command| command.get_name()).collect();
+    assert_eq!(names, super::super::command::COMMANDS);
 }

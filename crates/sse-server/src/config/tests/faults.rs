@@ -290,7 +290,7 @@ preset = 'burst'
             "--insecure: expected on or off, got `maybe`",
             "--lag-grace: a value must follow",
             "--writers: expected a whole number from 1, got `-3`",
-            "command line: unexpected `check-confg`, did you mean `check-config`?",
+            "command line: unknown command `check-confg`, did you mean `check-config`?",
         ],
     );
 }
