@@ -34,12 +34,14 @@ fn toml_line(setting: &Setting, values: &[String]) -> String {
         return format!("# {key} is {}\n", if values.is_empty() { "not set" } else { "set (hidden)" });
     }
     let written: Vec<String> = values.iter().map(|value| toml_value(setting, value)).collect();
-    match (written.as_slice(), setting.kind.list) {
-        (written, true) => format!("{key} = [{}]\n", written.join(", ")),
-        ([value], false) if setting.rules.in_file => format!("{key} = {value}\n"),
-        ([value], false) => format!("# {key} = {value}\n"),
-        _ => format!("# {key} is not set\n"),
-    }
+    let value = match written.as_slice() {
+        written if setting.kind.list => format!("[{}]", written.join(", ")),
+        // Said, not left out: the default may be another.
+        [] => "\"off\"".to_owned(),
+        [value, ..] => value.clone(),
+    };
+    let comment = if setting.rules.in_file { "" } else { "# " };
+    format!("{comment}{key} = {value}\n")
 }
 
 fn toml_value(setting: &Setting, text: &str) -> String {

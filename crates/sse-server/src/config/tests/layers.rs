@@ -7,9 +7,9 @@ use super::*;
 
 /// INTERFACE's table, as `sse-server config` prints it on a machine with 4 GiB, 4 cores and 20,000 descriptors.
 const DEFAULTS: &str = r#"# Listening
-# config is not set
+# config = "off"
 listen = ["127.0.0.1:8080"]
-# ready_file is not set
+ready_file = "off"
 admin_listen = "127.0.0.1:8081"
 # admin_token is not set
 health_on_public = "off"
@@ -42,7 +42,7 @@ write_timeout = "10s"
 heartbeat_interval = "25s"
 retry = "3s"
 retry_jitter = 0.25
-# connection_age_max is not set
+connection_age_max = "off"
 drain_window = "30s"
 
 # Bounds
@@ -252,7 +252,7 @@ fn off_and_empty_take_back_what_an_earlier_layer_gave() {
     check("ready_file = 'a'", &[], &["--ready-file", "off"], &[]);
     check("cors_origin = ['*']", &[("SSE_CORS_ORIGIN", "")], &[], &[]);
     check("host = ['a']", &[("SSE_HOST", "b")], &["--host", "c"], &["host = [\"c\"]"]);
-    check("", &[], &["--admin-listen", "off"], &["# admin_listen is not set"]);
+    check("", &[], &["--admin-listen", "off"], &["admin_listen = \"off\""]);
 }
 
 #[test]

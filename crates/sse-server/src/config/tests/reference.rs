@@ -10,6 +10,7 @@ use super::*;
 fn printed_settings_load_again() {
     let file = "\
 listen = ['127.0.0.1:1', '[::1]:2']
+admin_listen = 'off'
 ready_file = \"quote\\\" back\\\\slash\"
 retry = '1500ms'
 retry_jitter = 0.125
