@@ -1,0 +1,107 @@
+// Chromium with one page open, served from an origin other than the server's.
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { accessSync, constants } from "node:fs";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:http";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { chromium } from "playwright-core";
+import { Follower } from "./follower.js";
+
+/** Nothing but the pages under test: no updates, no accounts, no calls home. */
+const FLAGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+const package_ = "node_modules/@microsoft/fetch-event-source/lib/esm";
+
+/** What the page's origin serves. The package's own modules import each other without `.js`, as bundlers allow. */
+const FILES = {
+  "/": ["text/html", "page/index.html"],
+  "/follow.js": ["text/javascript", "page/follow.js"],
+  "/fetch-event-source/fetch": ["text/javascript", `${package_}/fetch.js`],
+  "/fetch-event-source/parse": ["text/javascript", `${package_}/parse.js`],
+};
+
+export class Browser {
+  #context;
+  #followers = [];
+  #listener;
+  #page;
+  #profile;
+
+  static async start() {
+    const browser = new Browser();
+    browser.#listener = createServer((request, response) => serve(request, response));
+    browser.#listener.listen(0, "127.0.0.1");
+    await once(browser.#listener, "listening");
+    browser.origin = `http://127.0.0.1:${browser.#listener.address().port}`;
+    browser.#profile = await mkdtemp(join(tmpdir(), "sse-chromium-"));
+    browser.#context = await chromium.launchPersistentContext(browser.#profile, {
+      executablePath: find(["chromium", "chromium-browser", "google-chrome"]),
+      headless: true,
+      args: FLAGS,
+    });
+    browser.#page = await browser.#context.newPage();
+    await browser.#page.exposeFunction("saw", (id, name, value) => browser.#saw(id, name, value));
+    await browser.#page.goto(`${browser.origin}/`);
+    return browser;
+  }
+
+  /** Follows `url` in the page: `how` is a function of `page/follow.js`. */
+  async follow(how, url, types) {
+    const id = this.#followers.length;
+    const follower = new Follower(() => this.#page.evaluate((id) => window.followers[id].close(), id));
+    this.#followers.push(follower);
+    await this.#page.evaluate(([how, id, url, types]) => window.follow(how, id, url, types), [how, id, url, types]);
+    return follower;
+  }
+
+  #saw(id, name, value) {
+    const follower = this.#followers[id];
+    if (name === "open") follower.opens++;
+    if (name === "closed") follower.closed = true;
+    if (name === "event") follower.events.push(value);
+  }
+
+  async stop() {
+    await this.#context.close();
+    this.#listener.close();
+    await rm(this.#profile, { recursive: true, force: true });
+  }
+}
+
+async function serve(request, response) {
+  const [type, file] = FILES[request.url] ?? [];
+  if (file === undefined) {
+    response.writeHead(404).end();
+    return;
+  }
+  const body = await readFile(new URL(file, import.meta.url));
+  response.writeHead(200, { "Content-Type": `${type}; charset=utf-8` }).end(body);
+}
+
+/** The first of `names` on the PATH. */
+function find(names) {
+  const dirs = process.env.PATH.split(delimiter);
+  const found = names.flatMap((name) => dirs.map((dir) => join(dir, name))).find(isExecutable);
+  assert.ok(found, `no ${names.join(", ")} on the PATH; \`cargo xtask setup\` installs one`);
+  return found;
+}
+
+function isExecutable(file) {
+  try {
+    accessSync(file, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,39 @@
+// Runs in the page. `saw(id, name, value)` tells the test what follower `id` saw.
+
+import { fetchEventSource } from "/fetch-event-source/fetch";
+
+window.followers = {};
+
+const clients = {
+  /** The browser's own. */
+  eventSource(url, types, tell) {
+    const source = new EventSource(url);
+    source.onopen = () => tell("open");
+    source.onerror = () => source.readyState === EventSource.CLOSED && tell("closed");
+    for (const type of types) {
+      source.addEventListener(type, ({ data, lastEventId }) => tell("event", { type, data, id: lastEventId }));
+    }
+    return source;
+  },
+
+  /** The package for those who need headers or another method. */
+  fetchEventSource(url, _types, tell) {
+    const control = new AbortController();
+    const done = fetchEventSource(url, {
+      signal: control.signal,
+      openWhenHidden: true,
+      onopen: async (response) => {
+        if (response.status !== 200) throw new Error(`status ${response.status}`);
+        tell("open");
+      },
+      // It passes blocks without data on as well, such as the `retry:` line and heartbeats: those have no id.
+      onmessage: ({ event, data, id }) => id && tell("event", { type: event || "message", data, id }),
+    });
+    done.then(() => tell("closed"));
+    return { close: () => control.abort() };
+  },
+};
+
+window.follow = (how, id, url, types) => {
+  window.followers[id] = clients[how](url, types, (name, value) => window.saw(id, name, value));
+};
