@@ -19,10 +19,12 @@ pub fn run() -> Result<()> {
 /// Runs the tests and counts them; an error names what failed.
 pub fn tests() -> Result<Tally> {
     let dir = workspace::root().join("clients/tests");
+    let python = workspace::target().join("clients/python");
+    let results = workspace::target().join("clients/results.tap");
     program::run(&mut workspace::cargo(&["build", "--release", "--package", "sse-server", "--bin", "sse-server"]))?;
-    install(&dir)?;
-    let results = workspace::target().join("clients.tap");
-    let ran = program::run(&mut node(&dir, &results));
+    install(&dir.join("package-lock.json"), &dir.join("node_modules"), npm)?;
+    install(&dir.join("python/requirements.txt"), &python, pip)?;
+    let ran = program::run(&mut node(&dir, &python, &results));
     let tally = read(&fs::read_to_string(&results).with_context(|| format!("reading {}", results.display()))?);
     ensure!(tally.failed == 0, "the client tests failed: {tally}");
     ran?;
@@ -30,22 +32,39 @@ pub fn tests() -> Result<Tally> {
     Ok(tally)
 }
 
-/// Installs exactly what the lock file names, unless that is what is there.
-fn install(dir: &Path) -> Result<()> {
-    let (lock, stamp) = (fs::read(dir.join("package-lock.json"))?, dir.join("node_modules/.installed-lock"));
-    if fs::read(&stamp).is_ok_and(|installed| installed == lock) {
+/// Puts the packages that `list` names into `dir` by `command`, unless just these are there.
+fn install(list: &Path, dir: &Path, command: fn(list: &Path, dir: &Path) -> Command) -> Result<()> {
+    let stamp = dir.join(".installed");
+    let wanted = fs::read(list).with_context(|| format!("reading {}", list.display()))?;
+    if fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
         return Ok(());
     }
+    if dir.exists() {
+        fs::remove_dir_all(dir).with_context(|| format!("removing {}", dir.display()))?;
+    }
+    program::run(&mut command(list, dir)).context("installing the clients")?;
+    fs::write(&stamp, wanted).with_context(|| format!("writing {}", stamp.display()))
+}
+
+fn npm(list: &Path, _dir: &Path) -> Command {
     let mut npm = Command::new("npm");
-    npm.current_dir(dir).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
-    program::run(&mut npm).context("installing the clients")?;
-    fs::write(&stamp, lock).with_context(|| format!("writing {}", stamp.display()))
+    npm.current_dir(list.parent().expect("a lock file is in a folder"));
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
+    npm
+}
+
+fn pip(list: &Path, dir: &Path) -> Command {
+    let mut pip = Command::new("pip3");
+    pip.args(["install", "--quiet", "--no-deps", "--disable-pip-version-check", "--root-user-action=ignore"]);
+    pip.arg("--target").arg(dir).arg("--requirement").arg(list);
+    pip
 }
 
 /// The tests, shown on the terminal and written down to be counted.
-fn node(dir: &Path, results: &Path) -> Command {
+fn node(dir: &Path, python: &Path, results: &Path) -> Command {
     let mut node = Command::new("node");
-    node.current_dir(dir).env("SSE_SERVER_BIN", workspace::target().join("release/sse-server"));
+    node.current_dir(dir);
+    node.env("SSE_SERVER_BIN", workspace::target().join("release/sse-server")).env("SSE_CLIENTS_PYTHON", python);
     node.args(["--test", "--test-reporter=spec", "--test-reporter-destination=stdout", "--test-reporter=tap"]);
     node.arg(format!("--test-reporter-destination={}", results.display()));
     node
