@@ -127,8 +127,8 @@ fn summary(done: &[Done]) -> Tally {
     println!("\n{:<10} {:>8}  tests", "step", "time");
     let (mut took, mut total) = (Duration::ZERO, Tally::default());
     for step in done {
-        let tests = if step.tally.is_empty() { String::new() } else { step.tally.to_string() };
-        println!("{:<10} {:>6.1} s  {tests}", step.name, step.took.as_secs_f64());
+        let tests = if step.tally.is_empty() { String::new() } else { format!("  {}", step.tally) };
+        println!("{:<10} {:>6.1} s{tests}", step.name, step.took.as_secs_f64());
         took += step.took;
         total += step.tally;
     }

@@ -16,6 +16,8 @@ mod soak;
 mod tally;
 mod workspace;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 #[derive(Debug, Parser)]
@@ -66,8 +68,15 @@ impl Chore {
     }
 }
 
-fn main() -> anyhow::Result<()> {
-    Cli::parse().chore.run()
+fn main() -> ExitCode {
+    match Cli::parse().chore.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        // The causes, not where in this program they came up: what failed is nearly always another program.
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 #[cfg(test)]
