@@ -1,9 +1,41 @@
-//! A push server for Server-Sent Events.
+//! A push server for Server-Sent Events: an application publishes an event once over HTTP, and everybody who follows its
+//! topic has it within milliseconds.
+//!
+//! The `sse-server` binary is this library with a command line. Other programs can run a [`Server`] inside their own
+//! process; those that want to keep their own HTTP layer use the `sse-hub` crate instead.
+//!
+//! ```no_run
+//! use sse_server::{Config, Server};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = Server::bind(Config::for_memory(8 << 30), None)?;
+//! println!("listening on {:?}", server.addresses()?.listen);
+//! server.run(async { /* until this completes */ }).await;
+//! # Ok(())
+//! # }
+//! ```
 
+mod admin;
+mod app;
+pub mod client;
 mod config;
+mod connection;
+mod gauge;
+mod health;
+mod http;
+mod interner;
+mod io;
+mod listener;
+pub mod logging;
+mod server;
+mod signals;
+mod stream;
+mod writer;
 
 pub use config::{
     BusyReply, ByteSize, Command, Config, ConfigError, Fault, HostName, LogFormat, LogLevel, Origin, Preset,
     PublishArgs, Ratio, Secret, SlowPolicy, SubscribeArgs, TopicLimits, TopicPattern, TopicRule, WebOrigin,
     reference_markdown,
 };
+pub use server::{Addresses, Server, StartError};
+pub use signals::HISTOGRAM_BUCKETS;

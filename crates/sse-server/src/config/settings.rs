@@ -58,8 +58,9 @@ settings! {
     "Threads" {
         /// Slices of the topics, each behind its own lock. More than cores costs a little memory and gains nothing.
         shards: NonZeroUsize = machine("cores", |machine| machine.cores.to_string()).at_most("4096"), restart;
-        /// Threads that write to sockets. More than cores costs context switches.
-        writers: NonZeroUsize = machine("cores", |machine| machine.cores.to_string()).at_most("1024"), restart;
+        /// Threads that write to sockets. More than cores costs context switches; `off` leaves every stream with hyper,
+        /// at several times the memory and CPU.
+        writers: Option<NonZeroUsize> = machine("cores", |machine| machine.cores.to_string()).at_most("1024"), restart;
     }
 
     "History in memory" {

@@ -1,0 +1,102 @@
+//! The admin listener: health and metrics, apart from the public traffic.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::header::AUTHORIZATION;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::app::App;
+use crate::health;
+use crate::http::{HealthRoute, Problem, ReplyBody, json};
+
+/// Admin connections at a time; more wait to be accepted.
+const CONNECTIONS_MAX: usize = 64;
+/// One connection may last this long: scrapers come again.
+const CONNECTION_MAX: Duration = Duration::from_secs(60);
+/// Topics that one listing shows.
+const TOPICS_SHOWN_MAX: usize = 1000;
+
+/// Accepts until the future is dropped.
+pub(crate) async fn accept_loop(app: Arc<App>, listener: TcpListener) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((socket, _)) => {
+                let app = app.clone();
+                tokio::spawn(async move {
+                    serve(app, socket).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept an admin connection");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+}
+
+async fn serve(app: Arc<App>, socket: TcpStream) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let app = app.clone();
+        async move { Ok::<_, Infallible>(route(&app, &request).unwrap_or_else(Problem::into_response)) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(10))
+        .serve_connection(TokioIo::new(socket), service);
+    // A scraper that breaks off, or that is cut at the deadline, is nobody's concern.
+    let _ = tokio::time::timeout(CONNECTION_MAX, connection).await;
+}
+
+fn route<B>(app: &App, request: &Request<B>) -> Result<Response<ReplyBody>, Problem> {
+    if let Some(route) = HealthRoute::parse(request.uri().path()) {
+        return health::answer(app, route, request.method());
+    }
+    authorize(app, request)?;
+    match request.uri().path() {
+        "/api/topics" => Ok(topics(app)),
+        _ => Err(Problem::not_found()),
+    }
+}
+
+/// Health and metrics need no token; everything else does where one is set.
+fn authorize<B>(app: &App, request: &Request<B>) -> Result<(), Problem> {
+    let Some(token) = &app.config.admin_token else { return Ok(()) };
+    let given = request.headers().get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    if given.is_some_and(|given| constant_time_eq::constant_time_eq(given, token.reveal().as_bytes())) {
+        return Ok(());
+    }
+    Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "the admin API needs its token as a bearer token"))
+}
+
+fn topics(app: &App) -> Response<ReplyBody> {
+    #[derive(Serialize)]
+    struct Topic {
+        topic: String,
+        followers: usize,
+        frames: usize,
+    }
+    #[derive(Serialize)]
+    struct Listing {
+        total: usize,
+        topics: Vec<Topic>,
+    }
+    let infos = app.hub.topic_infos(TOPICS_SHOWN_MAX);
+    let topics = infos.into_iter().map(|info| Topic {
+        topic: info.name.as_str().to_owned(),
+        followers: info.followers,
+        frames: info.frames,
+    });
+    json(&Listing { total: app.hub.topics(), topics: topics.collect() })
+}

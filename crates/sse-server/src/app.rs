@@ -1,0 +1,107 @@
+//! What every connection shares.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use sse_hub::{Hub, HubConfig, LagBounds, RingBounds, Selector, SlowPolicy, TopicPolicy};
+use tokio::sync::watch;
+
+use crate::config::{self, Config, TopicLimits};
+use crate::connection::ConnectionState;
+use crate::gauge::ConnectionGauge;
+use crate::interner::Interner;
+use crate::signals::Signals;
+use crate::writer::{WriterSettings, Writers};
+
+/// One server's state.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) config: Config,
+    pub(crate) hub: Hub,
+    pub(crate) signals: Signals,
+    /// The threads that own plain streams; without them every stream stays with hyper.
+    pub(crate) writers: Option<Writers>,
+    pub(crate) connections: Arc<ConnectionGauge>,
+    pub(crate) user_agents: Interner,
+    /// The window of the drain, once it has begun.
+    pub(crate) drain: watch::Sender<Option<Duration>>,
+    pub(crate) metrics: Option<PrometheusHandle>,
+}
+
+impl App {
+    /// # Errors
+    /// When the system gives no random number, thread or poller.
+    pub(crate) fn new(config: Config, metrics: Option<PrometheusHandle>) -> io::Result<Arc<Self>> {
+        let signals = Signals::new();
+        let hub = Hub::builder().config(hub_config(&config)).build().map_err(io::Error::other)?;
+        let start = |count: NonZeroUsize| Writers::start(count.get(), &WriterSettings::new(&config, signals.clone()));
+        let writers = config.writers.map(start).transpose()?;
+        Ok(Arc::new(Self {
+            hub,
+            signals,
+            writers,
+            connections: ConnectionGauge::new(config.connections_max.get()),
+            user_agents: Interner::default(),
+            drain: watch::Sender::new(None),
+            metrics,
+            config,
+        }))
+    }
+
+    /// Why no further stream is taken, if none is.
+    pub(crate) fn busy(&self, connection: &ConnectionState) -> Option<&'static str> {
+        if self.is_draining() {
+            return Some("draining");
+        }
+        connection.is_surplus().then_some("full")
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.drain.borrow().is_some()
+    }
+}
+
+fn hub_config(config: &Config) -> HubConfig {
+    HubConfig {
+        shards: config.shards.get(),
+        topic_policy: policy(&config.topic_limits()),
+        topic_policies: config
+            .topics
+            .iter()
+            .filter_map(|rule| {
+                // The pattern was checked when the configuration was read.
+                let selector = Selector::parse(rule.pattern.as_str()).ok()?;
+                Some((selector, policy(&rule.limits(config))))
+            })
+            .collect(),
+        topics_max: config.topics_max.get(),
+        topics_per_subscription_max: config.topics_per_subscription_max.get(),
+        event_bytes_max: config.event_bytes_max.get(),
+        rings_bytes_max: config.rings_bytes_max.get(),
+        closed_topic_age: config.closed_topic_age,
+        ..HubConfig::default()
+    }
+}
+
+fn policy(limits: &TopicLimits) -> TopicPolicy {
+    TopicPolicy {
+        ring: RingBounds {
+            frames_max: limits.ring_frames_max.get(),
+            bytes_max: limits.ring_bytes_max.get(),
+            age_max: limits.ring_age_max,
+        },
+        lag: LagBounds {
+            frames_max: limits.lag_frames_max.get(),
+            bytes_max: limits.lag_bytes_max.get() as u64,
+            grace: limits.lag_grace,
+            policy: match limits.slow_policy {
+                config::SlowPolicy::Evict => SlowPolicy::Evict,
+                config::SlowPolicy::Skip => SlowPolicy::Skip,
+                config::SlowPolicy::Latest => SlowPolicy::Latest,
+            },
+        },
+    }
+}

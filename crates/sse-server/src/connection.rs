@@ -1,0 +1,229 @@
+//! One connection while hyper has it: its deadlines, and the hand-over of its socket.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+
+use crate::app::App;
+use crate::gauge::ConnectionPermit;
+use crate::http;
+use crate::io::WatchedIo;
+use crate::stream::StreamPlan;
+
+/// A new connection has this long to send its first byte.
+const FIRST_BYTE_MAX: Duration = Duration::from_secs(5);
+/// From the first byte of a request to the end of its head.
+const HEAD_MAX: Duration = Duration::from_secs(8);
+/// Between two requests on one connection.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+/// hyper's own timer stands behind ours, should ours fail.
+const HYPER_HEAD_MAX: Duration = Duration::from_secs(70);
+/// How often the deadlines are looked at.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// Fields of a head; with one more the answer is 431.
+const FIELDS_MAX: usize = 100;
+/// Bytes of a head, and of what hyper buffers for one connection.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// What the parts of one connection tell each other.
+#[derive(Debug)]
+pub(crate) struct ConnectionState {
+    remote_addr: SocketAddr,
+    is_surplus: bool,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    permit: Option<ConnectionPermit>,
+    /// The request that became a stream, to be taken to a writer.
+    plan: Option<Box<StreamPlan>>,
+    phase: Phase,
+    since: Instant,
+    /// Since when the socket takes no more.
+    blocked_since: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing has come yet.
+    New,
+    /// Between requests.
+    Idle,
+    /// Part of a head has come.
+    Head,
+    /// A request is being answered.
+    Handling,
+}
+
+impl ConnectionState {
+    fn new(remote_addr: SocketAddr, permit: ConnectionPermit) -> Self {
+        let is_surplus = permit.is_surplus();
+        let inner =
+            Inner { permit: Some(permit), plan: None, phase: Phase::New, since: Instant::now(), blocked_since: None };
+        Self { remote_addr, is_surplus, inner: Mutex::new(inner) }
+    }
+
+    pub(crate) fn remote_addr(&self) -> SocketAddr {
+        self.remote_addr
+    }
+
+    /// Whether the server was full when it came.
+    pub(crate) fn is_surplus(&self) -> bool {
+        self.is_surplus
+    }
+
+    /// The connection's permit moves to its stream, which outlives hyper.
+    pub(crate) fn take_permit(&self) -> Option<ConnectionPermit> {
+        self.inner.lock().permit.take()
+    }
+
+    /// Records that the request became a stream for a writer.
+    pub(crate) fn hand_over(&self, plan: StreamPlan) {
+        self.inner.lock().plan = Some(Box::new(plan));
+    }
+
+    /// The plan, once nothing of an earlier answer is left to be written.
+    fn take_plan(&self) -> Option<Box<StreamPlan>> {
+        let mut inner = self.inner.lock();
+        if inner.blocked_since.is_some() { None } else { inner.plan.take() }
+    }
+
+    /// Bytes have come in.
+    pub(crate) fn received(&self) {
+        let mut inner = self.inner.lock();
+        if matches!(inner.phase, Phase::New | Phase::Idle) {
+            inner.enter(Phase::Head);
+        }
+    }
+
+    /// The socket took bytes, or took none.
+    pub(crate) fn wrote(&self, blocked: bool) {
+        let mut inner = self.inner.lock();
+        inner.blocked_since = blocked.then(|| inner.blocked_since.unwrap_or_else(Instant::now));
+    }
+
+    fn request_begins(&self) {
+        self.inner.lock().enter(Phase::Handling);
+    }
+
+    fn request_ends(&self) {
+        self.inner.lock().enter(Phase::Idle);
+    }
+
+    /// The reason to give up on the connection.
+    fn overdue(&self, write_timeout: Duration) -> Option<&'static str> {
+        let inner = self.inner.lock();
+        if inner.blocked_since.is_some_and(|since| since.elapsed() >= write_timeout) {
+            return Some("stalled");
+        }
+        let (max, reason) = match inner.phase {
+            Phase::New => (FIRST_BYTE_MAX, "silent"),
+            Phase::Idle => (IDLE_MAX, "idle"),
+            Phase::Head => (HEAD_MAX, "slow_head"),
+            Phase::Handling => return None,
+        };
+        // Looked at once per second: a deadline is kept by being up to a second early, never late.
+        (inner.since.elapsed() + WATCH_EVERY > max).then_some(reason)
+    }
+}
+
+impl Inner {
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.since = Instant::now();
+    }
+}
+
+type BoxedHandler =
+    Pin<Box<dyn Future<Output = Result<hyper::Response<http::ReplyBody>, std::convert::Infallible>> + Send>>;
+
+/// How a connection left hyper.
+enum Outcome {
+    Closed,
+    Overdue(&'static str),
+    HandedOver(Box<StreamPlan>),
+}
+
+/// Serves one connection until it closes or becomes a stream.
+pub(crate) async fn serve(app: Arc<App>, socket: TcpStream, remote_addr: SocketAddr, permit: ConnectionPermit) {
+    let state = Arc::new(ConnectionState::new(remote_addr, permit));
+    let io = WatchedIo::new(TokioIo::new(socket), state.clone());
+    let service = {
+        let (app, state) = (app.clone(), state.clone());
+        service_fn(move |request: Request<Incoming>| -> BoxedHandler {
+            let (app, state) = (app.clone(), state.clone());
+            state.request_begins();
+            Box::pin(async move {
+                let answer = http::handle(app, state.clone(), request).await;
+                state.request_ends();
+                answer
+            })
+        })
+    };
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HYPER_HEAD_MAX)
+        .max_headers(FIELDS_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .title_case_headers(true)
+        .serve_connection(io, service);
+    let mut watch = tokio::time::interval(WATCH_EVERY);
+    let mut draining = std::pin::pin!(draining(&app));
+    let mut is_draining = false;
+    let write_timeout = app.config.write_timeout;
+    let outcome = std::future::poll_fn(|cx: &mut Context<'_>| {
+        if !is_draining && draining.as_mut().poll(cx).is_ready() {
+            is_draining = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        if Pin::new(&mut connection).poll(cx).is_ready() {
+            return Poll::Ready(Outcome::Closed);
+        }
+        if let Some(plan) = state.take_plan() {
+            return Poll::Ready(Outcome::HandedOver(plan));
+        }
+        while watch.poll_tick(cx).is_ready() {
+            if let Some(reason) = state.overdue(write_timeout) {
+                return Poll::Ready(Outcome::Overdue(reason));
+            }
+        }
+        Poll::Pending
+    })
+    .await;
+    match outcome {
+        Outcome::Closed => (),
+        Outcome::Overdue(reason) => {
+            app.signals.connection_rejected(reason);
+            tracing::debug!(%remote_addr, reason, "connection closed");
+        }
+        Outcome::HandedOver(plan) => hand_over(&app, connection.into_parts().io.into_socket(), *plan).await,
+    }
+}
+
+async fn draining(app: &App) {
+    let mut drain = app.drain.subscribe();
+    // The sender lives as long as the app.
+    let _ = drain.wait_for(Option::is_some).await;
+}
+
+/// Takes the socket out of tokio and gives it to a writer. What the client sent behind its request is dropped with
+/// hyper's buffer.
+async fn hand_over(app: &App, socket: TcpStream, plan: StreamPlan) {
+    match (socket.into_std(), &app.writers) {
+        (Ok(socket), Some(writers)) => writers.join(socket, plan).await,
+        (Err(error), _) => tracing::warn!(%error, "cannot take a socket out of the runtime"),
+        (Ok(_), None) => unreachable!("streams are handed over only where there are writers"),
+    }
+}

@@ -1,0 +1,54 @@
+//! Whether the server lives, whether it can serve, and what it counts.
+
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Response, StatusCode};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::http::{HealthRoute, Problem, ReplyBody, full, json};
+
+/// Answers `/livez`, `/readyz` and `/metrics`.
+///
+/// # Errors
+/// 405 for anything but GET and HEAD.
+pub(crate) fn answer(app: &App, route: HealthRoute, method: &Method) -> Result<Response<ReplyBody>, Problem> {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return Err(Problem::method_not_allowed("GET, HEAD"));
+    }
+    Ok(match route {
+        HealthRoute::Live => text("live\n"),
+        HealthRoute::Ready => ready(app),
+        HealthRoute::Metrics => metrics(app),
+    })
+}
+
+/// Green means that publishing works.
+fn ready(app: &App) -> Response<ReplyBody> {
+    #[derive(Serialize)]
+    struct Document {
+        ready: bool,
+        reasons: Vec<&'static str>,
+    }
+    let reasons: Vec<&'static str> = if app.is_draining() { vec!["draining"] } else { Vec::new() };
+    let mut response = json(&Document { ready: reasons.is_empty(), reasons });
+    if app.is_draining() {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    response
+}
+
+fn metrics(app: &App) -> Response<ReplyBody> {
+    let Some(handle) = &app.metrics else { return text("") };
+    metrics_process::Collector::default().collect();
+    let mut response = text(handle.render());
+    let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+fn text(text: impl Into<bytes::Bytes>) -> Response<ReplyBody> {
+    let mut response = Response::new(full(text.into()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

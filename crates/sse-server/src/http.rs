@@ -1,0 +1,112 @@
+//! From a request to its answer: routing, and what every answer has.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+
+use crate::app::App;
+use crate::connection::ConnectionState;
+use crate::health;
+
+mod envelope;
+mod follow;
+mod origin;
+mod problem;
+mod publish;
+mod query;
+
+pub(crate) use problem::Problem;
+pub(crate) use query::HealthRoute;
+use query::Route;
+
+/// Every answer's body.
+pub(crate) type ReplyBody = UnsyncBoxBody<Bytes, Infallible>;
+
+/// A body that is there whole.
+pub(crate) fn full(bytes: impl Into<Bytes>) -> ReplyBody {
+    Full::new(bytes.into()).boxed_unsync()
+}
+
+/// Longer targets are refused: no topic of 1,024 bytes needs more, even percent-encoded three times over.
+const TARGET_BYTES_MAX: usize = 12 * 1024;
+
+/// Answers one request on the public listener. A stream that a writer takes over is never answered here: the connection
+/// is taken apart while this waits.
+pub(crate) async fn handle(
+    app: Arc<App>,
+    connection: Arc<ConnectionState>,
+    request: Request<Incoming>,
+) -> Result<Response<ReplyBody>, Infallible> {
+    let request_headers = request.headers().clone();
+    let is_head = request.method() == Method::HEAD;
+    let mut response = match route(&app, &connection, request).await {
+        Ok(response) => response,
+        Err(problem) => problem.into_response(),
+    };
+    origin::add_cors(response.headers_mut(), &request_headers, &app.config);
+    if is_head {
+        *response.body_mut() = full(Bytes::new());
+    }
+    Ok(response)
+}
+
+async fn route(
+    app: &Arc<App>,
+    connection: &Arc<ConnectionState>,
+    request: Request<Incoming>,
+) -> Result<Response<ReplyBody>, Problem> {
+    let target_len = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    if target_len > TARGET_BYTES_MAX {
+        let detail = format!("the target has {target_len} bytes, more than {TARGET_BYTES_MAX}");
+        return Err(Problem::new(StatusCode::URI_TOO_LONG, "uri_too_long", detail));
+    }
+    origin::check_host(&request, &app.config)?;
+    match Route::parse(request.uri().path())? {
+        Route::Topic(topic) => match *request.method() {
+            Method::GET | Method::HEAD => follow::follow(app, connection, request, Some(topic)).await,
+            Method::POST => publish::publish_body(app, request, topic).await,
+            Method::DELETE => publish::close(app, &request, &topic),
+            Method::OPTIONS => Ok(preflight(app, &request, "GET, HEAD, POST, DELETE, OPTIONS")),
+            _ => Err(Problem::method_not_allowed("GET, HEAD, POST, DELETE, OPTIONS")),
+        },
+        Route::Events => match *request.method() {
+            Method::GET | Method::HEAD => follow::follow(app, connection, request, None).await,
+            Method::OPTIONS => Ok(preflight(app, &request, "GET, HEAD, OPTIONS")),
+            _ => Err(Problem::method_not_allowed("GET, HEAD, OPTIONS")),
+        },
+        Route::Publish => match *request.method() {
+            Method::POST => publish::publish_envelopes(app, request).await,
+            Method::OPTIONS => Ok(preflight(app, &request, "POST, OPTIONS")),
+            _ => Err(Problem::method_not_allowed("POST, OPTIONS")),
+        },
+        Route::Health(_) if !app.config.health_on_public => Err(Problem::not_found()),
+        Route::Health(route) => health::answer(app, route, request.method()),
+    }
+}
+
+fn preflight<B>(app: &App, request: &Request<B>, methods: &'static str) -> Response<ReplyBody> {
+    let mut response = Response::new(full(Bytes::new()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    origin::add_preflight(response.headers_mut(), request.headers(), methods, &app.config);
+    response
+}
+
+/// 200 with a JSON document.
+pub(crate) fn json(document: &impl serde::Serialize) -> Response<ReplyBody> {
+    let body = serde_json::to_vec(document).expect("the answers' types have a JSON form");
+    let mut response = Response::new(full(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The length a body declares, or what is known of it.
+pub(crate) fn declared_len(body: &impl Body) -> u64 {
+    body.size_hint().lower()
+}

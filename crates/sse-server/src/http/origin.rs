@@ -1,0 +1,115 @@
+//! Who is asking, as far as a browser tells: hosts and origins.
+
+use std::net::IpAddr;
+
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HOST, HeaderMap, HeaderName,
+    HeaderValue, ORIGIN, VARY,
+};
+use hyper::{Request, StatusCode};
+
+use super::Problem;
+use crate::config::{Config, WebOrigin};
+
+/// `Sec-Fetch-Site`, which browsers send and pages cannot forge (Fetch Metadata).
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Refuses names that are not this server's: while no key protects it, a page that has its own name resolve to loopback
+/// must not reach it (FAILURES I6).
+///
+/// # Errors
+/// 421.
+pub(crate) fn check_host<B>(request: &Request<B>, config: &Config) -> Result<(), Problem> {
+    let authority = request.uri().authority().map(|authority| authority.as_str());
+    let host = match authority {
+        Some(authority) => Some(authority),
+        None => request.headers().get(HOST).map(|host| host.to_str().unwrap_or("")),
+    };
+    // HTTP/1.0 clients may send none; a browser always does.
+    let Some(host) = host else { return Ok(()) };
+    let name = host_name(host);
+    let is_loopback = name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let is_named = config.host.iter().any(|known| known.as_str().eq_ignore_ascii_case(name));
+    let is_listener = name.parse::<IpAddr>().is_ok_and(|ip| config.listen.iter().any(|listen| listen.ip() == ip));
+    if is_loopback || is_named || is_listener {
+        return Ok(());
+    }
+    Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "host", "this server does not answer to that Host; see --host"))
+}
+
+/// The host of `host[:port]`, IPv6 without its brackets.
+fn host_name(authority: &str) -> &str {
+    if let Some(rest) = authority.strip_prefix('[') {
+        return rest.split(']').next().unwrap_or("");
+    }
+    authority.split(':').next().unwrap_or("")
+}
+
+/// Refuses a publish that a foreign page makes a browser send.
+///
+/// # Errors
+/// 403.
+pub(crate) fn check_publisher_origin<B>(request: &Request<B>, config: &Config) -> Result<(), Problem> {
+    let forbidden = |detail: &str| Problem::new(StatusCode::FORBIDDEN, "origin", detail);
+    let headers = request.headers();
+    if let Some(origin) = headers.get(ORIGIN) {
+        if allowed(origin, config).is_some() || is_own(origin, headers) {
+            return Ok(());
+        }
+        return Err(forbidden("pages of that origin may not publish here"));
+    }
+    match headers.get(SEC_FETCH_SITE) {
+        Some(site) if site == "cross-site" => Err(forbidden("pages of other sites may not publish here")),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the page came from this very server.
+fn is_own(origin: &HeaderValue, headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(HOST) else { return false };
+    let authority = origin.as_bytes().splitn(3, |&byte| byte == b'/').nth(2);
+    authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host.as_bytes()))
+}
+
+/// Adds what lets an allowed origin's page read the answer.
+pub(crate) fn add_cors(headers: &mut HeaderMap, request: &HeaderMap, config: &Config) {
+    if config.cors_origin.is_empty() {
+        return;
+    }
+    headers.insert(VARY, HeaderValue::from_static("Origin"));
+    let Some(origin) = request.get(ORIGIN) else { return };
+    let Some(allowed) = allowed(origin, config) else { return };
+    match allowed {
+        // `*` goes without credentials: what a cookie protects must name its readers.
+        WebOrigin::Any => headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
+        WebOrigin::Exact(_) => {
+            headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone())
+        }
+    };
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Last-Event-ID"));
+}
+
+/// Adds the answer to a preflight (Fetch, 3.2.2).
+pub(crate) fn add_preflight(headers: &mut HeaderMap, request: &HeaderMap, methods: &'static str, config: &Config) {
+    add_cors(headers, request, config);
+    if !headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
+        return;
+    }
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
+    let allowed =
+        HeaderValue::from_static("Authorization, Cache-Control, Content-Type, Idempotency-Key, Last-Event-ID");
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("7200"));
+}
+
+/// The setting that lets `origin` in. Compared exactly: neither suffixes nor `null` pass by accident.
+fn allowed<'a>(origin: &HeaderValue, config: &'a Config) -> Option<&'a WebOrigin> {
+    let exact = |allowed: &&WebOrigin| match allowed {
+        WebOrigin::Any => false,
+        WebOrigin::Exact(text) => text.as_bytes().eq_ignore_ascii_case(origin.as_bytes()),
+    };
+    let any = || config.cors_origin.iter().find(|allowed| matches!(allowed, WebOrigin::Any));
+    config.cors_origin.iter().find(exact).or_else(any)
+}

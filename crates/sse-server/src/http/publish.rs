@@ -1,0 +1,192 @@
+//! Publishing over HTTP: a request to events, an answer with their ids.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use hyper::{Request, Response, StatusCode};
+use serde::Serialize;
+use sse_hub::{Publication, Receipt, TopicName};
+use sse_wire::Event;
+
+use super::envelope::{Publications, parse_json, parse_lines, with_fields};
+use super::{Problem, ReplyBody, json, origin, query};
+use crate::app::App;
+
+/// How long a publisher may take to send its body.
+const BODY_DEADLINE: Duration = Duration::from_secs(15);
+/// Bytes of a body of envelopes: JSON may need six bytes for one, and a batch holds many events.
+const ENVELOPES_BYTES_MIN: usize = 16 << 20;
+
+/// What a publisher gets.
+#[derive(Debug, Serialize)]
+struct Answer {
+    id: String,
+    durability: &'static str,
+}
+
+impl Answer {
+    fn of(receipt: &Receipt) -> Self {
+        Self { id: receipt.id(), durability: "memory" }
+    }
+}
+
+/// `POST /events/{topic}`: the body is the data.
+pub(super) async fn publish_body(
+    app: &Arc<App>,
+    request: Request<Incoming>,
+    topic: TopicName,
+) -> Result<Response<ReplyBody>, Problem> {
+    let started = Instant::now();
+    let answer = async {
+        admit(app, &request)?;
+        let query = request.uri().query().unwrap_or("").to_owned();
+        let fields = Fields::parse(&query)?;
+        let data = read_body(request.into_body(), app.config.event_bytes_max.get()).await?;
+        let event = Event::from_utf8(data).map_err(|error| Problem::bad("data", error.to_string()))?;
+        let event = with_fields(event, fields.event_type.as_deref(), fields.id.as_deref(), fields.retry)?;
+        let mut publication = Publication::new(topic, event);
+        if fields.private {
+            publication = publication.private();
+        }
+        Ok(json(&Answer::of(&app.hub.publish(publication)?)))
+    };
+    conclude(app, started, answer.await)
+}
+
+/// `POST /publish`: JSON or NDJSON envelopes.
+pub(super) async fn publish_envelopes(
+    app: &Arc<App>,
+    request: Request<Incoming>,
+) -> Result<Response<ReplyBody>, Problem> {
+    let started = Instant::now();
+    let answer = async {
+        admit(app, &request)?;
+        let by_line = is_ndjson(request.headers());
+        let bytes_max = ENVELOPES_BYTES_MIN.max(app.config.event_bytes_max.get() * 6);
+        let body = read_body(request.into_body(), bytes_max).await?;
+        let publications = if by_line { parse_lines(&body) } else { parse_json(&body) }?;
+        publish_all(app, publications)
+    };
+    conclude(app, started, answer.await)
+}
+
+/// `DELETE /events/{topic}`: closes it.
+pub(super) fn close<B>(app: &App, request: &Request<B>, topic: &TopicName) -> Result<Response<ReplyBody>, Problem> {
+    let closed = admit(app, request).and_then(|()| Ok(app.hub.close(topic)?));
+    closed
+        .map(|receipt| json(&Answer::of(&receipt)))
+        .inspect_err(|problem| app.signals.publish_rejected(problem.reason))
+}
+
+/// Whether this publisher may publish at all, known before its body is read.
+fn admit<B>(app: &App, request: &Request<B>) -> Result<(), Problem> {
+    if !app.config.open_publish {
+        let detail = "publishing needs a token, and none is configured; see --open-publish";
+        return Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail));
+    }
+    origin::check_publisher_origin(request, &app.config)?;
+    let encoding = request.headers().get(CONTENT_ENCODING);
+    if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        let detail = "a content encoding is not accepted: send the body as it is";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_encoding", detail));
+    }
+    Ok(())
+}
+
+fn conclude(
+    app: &App,
+    started: Instant,
+    answer: Result<Response<ReplyBody>, Problem>,
+) -> Result<Response<ReplyBody>, Problem> {
+    match &answer {
+        Ok(_) => app.signals.published(started.elapsed()),
+        Err(problem) => app.signals.publish_rejected(problem.reason),
+    }
+    answer
+}
+
+/// The query's fields of a published event.
+#[derive(Debug, Default)]
+struct Fields<'a> {
+    event_type: Option<Cow<'a, str>>,
+    id: Option<Cow<'a, str>>,
+    retry: Option<u64>,
+    private: bool,
+}
+
+impl<'a> Fields<'a> {
+    fn parse(query: &'a str) -> Result<Self, Problem> {
+        let mut fields = Self::default();
+        for (name, value) in query::pairs(query)? {
+            match &*name {
+                "type" => fields.event_type = Some(value),
+                "id" => fields.id = Some(value),
+                "retry" => fields.retry = Some(parse_retry(&value)?),
+                // Present is on; `private=off` says otherwise in as many words.
+                "private" => fields.private = !matches!(&*value, "off" | "false" | "0"),
+                _ => return Err(Problem::bad("query", "the query takes type, id, retry and private")),
+            }
+        }
+        Ok(fields)
+    }
+}
+
+fn parse_retry(text: &str) -> Result<u64, Problem> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits
+        .then(|| text.parse().ok())
+        .flatten()
+        .ok_or_else(|| Problem::bad("retry", "retry is a number of milliseconds"))
+}
+
+fn is_ndjson(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    media_type.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("application/x-ndjson")
+}
+
+/// Reads a body within its bound and deadline.
+async fn read_body(body: Incoming, bytes_max: usize) -> Result<Bytes, Problem> {
+    if super::declared_len(&body) > bytes_max as u64 {
+        return Err(Problem::too_large(bytes_max));
+    }
+    // An empty body is there already; most small ones arrived with their head.
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    match tokio::time::timeout(BODY_DEADLINE, Limited::new(body, bytes_max).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::too_large(bytes_max)),
+        Ok(Err(_)) => Err(Problem::bad("body", "the body broke off")),
+        Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", "the body did not arrive in time")),
+    }
+}
+
+fn publish_all(app: &App, publications: Publications) -> Result<Response<ReplyBody>, Problem> {
+    let (publications, by_line): (Vec<(usize, Publication)>, bool) = match publications {
+        Publications::One(publication) => return Ok(json(&Answer::of(&app.hub.publish(publication)?))),
+        Publications::Many(publications) => (publications.into_iter().enumerate().collect(), false),
+        Publications::Lines(publications) => (publications, true),
+    };
+    let unit = if by_line { "line" } else { "item" };
+    let place = |problem: Problem, at: usize| problem.at(format_args!("{unit} {at}"));
+    // The whole batch is checked before its first event is published.
+    for (at, publication) in &publications {
+        app.hub.check(publication).map_err(|error| place(error.into(), *at))?;
+    }
+    let mut answers: Vec<Answer> = Vec::with_capacity(publications.len());
+    for (at, publication) in publications {
+        match app.hub.publish(publication) {
+            Ok(receipt) => answers.push(Answer::of(&receipt)),
+            Err(error) => {
+                let published = answers.into_iter().map(|answer| answer.id).collect();
+                return Err(place(error.into(), at).after(published));
+            }
+        }
+    }
+    Ok(json(&answers))
+}

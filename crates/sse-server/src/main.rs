@@ -1,0 +1,104 @@
+//! The `sse-server` binary: the life of the process.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use sse_server::{Addresses, Command, Config, ConfigError, Server, logging};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Exit codes: bad settings (`EX_USAGE`), and a start that failed.
+const EXIT_START_FAILED: u8 = 1;
+
+fn main() -> ExitCode {
+    let done = match Config::load_process() {
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(ConfigError::EXIT_CODE);
+        }
+        Ok(Command::Help(text) | Command::Version(text)) => {
+            print!("{text}");
+            Ok(())
+        }
+        Ok(Command::CheckConfig(_)) => {
+            println!("the settings are good");
+            Ok(())
+        }
+        Ok(Command::PrintConfig(config)) => {
+            print!("{}", config.to_toml());
+            Ok(())
+        }
+        Ok(Command::Publish(args)) => sse_server::client::publish(&args),
+        Ok(Command::Subscribe(args)) => sse_server::client::subscribe(&args),
+        Ok(Command::Serve(config)) => serve(*config),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sse-server: {error:#}");
+            ExitCode::from(EXIT_START_FAILED)
+        }
+    }
+}
+
+fn serve(config: Config) -> anyhow::Result<()> {
+    let _logging = logging::start(&config);
+    let metrics = install_metrics()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
+    runtime.block_on(async {
+        let ready_file = config.ready_file.clone();
+        let server = Server::bind(config, Some(metrics))?;
+        let addresses = server.addresses().context("reading the listeners' addresses")?;
+        announce(&addresses, ready_file.as_deref())?;
+        let shutdown = shutdown_signal().context("watching for signals")?;
+        server.run(shutdown).await;
+        anyhow::Ok(())
+    })?;
+    // Whatever still runs holds nothing that matters.
+    runtime.shutdown_background();
+    Ok(())
+}
+
+fn install_metrics() -> anyhow::Result<PrometheusHandle> {
+    PrometheusBuilder::new()
+        .set_buckets(&sse_server::HISTOGRAM_BUCKETS)
+        .and_then(PrometheusBuilder::install_recorder)
+        .context("installing the metrics recorder")
+}
+
+fn announce(addresses: &Addresses, ready_file: Option<&Path>) -> anyhow::Result<()> {
+    let listen = addresses.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let admin = addresses.admin.map_or_else(|| "off".to_owned(), |addr| addr.to_string());
+    tracing::info!(listen, admin, version = env!("CARGO_PKG_VERSION"), "listening");
+    let Some(path) = ready_file else { return Ok(()) };
+    // Whoever waits for the file sees it whole or not at all.
+    let unfinished = path.with_extension("tmp");
+    let document = serde_json::to_vec(addresses).context("describing the addresses")?;
+    std::fs::write(&unfinished, document)
+        .and_then(|()| std::fs::rename(&unfinished, path))
+        .with_context(|| format!("writing the ready file {}", path.display()))
+}
+
+/// Completes at the first SIGTERM or SIGINT; a second one ends the process at once.
+fn shutdown_signal() -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => (),
+            _ = interrupt.recv() => (),
+        }
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => (),
+                _ = interrupt.recv() => (),
+            }
+            tracing::warn!("stopped by a second signal");
+            std::process::exit(1);
+        });
+    })
+}

@@ -1,0 +1,141 @@
+//! The life of one server: bound, running, drained.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde::Serialize;
+use tokio::net::TcpListener;
+
+use crate::admin;
+use crate::app::App;
+use crate::config::Config;
+use crate::listener;
+
+/// How often the hub is told the time.
+const SWEEP_EVERY: Duration = Duration::from_millis(250);
+/// How often metrics are tidied up: unscraped, the exporter would keep every sample (TRAPS S8).
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+/// What a drain may take beyond its window.
+const DRAIN_GRACE: Duration = Duration::from_secs(2);
+
+/// A server whose listeners are bound, and that has not accepted anything yet.
+#[derive(Debug)]
+pub struct Server {
+    app: Arc<App>,
+    public: Vec<TcpListener>,
+    admin: Option<TcpListener>,
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Addresses {
+    /// The public listeners.
+    pub listen: Vec<SocketAddr>,
+    /// The admin listener, unless it is off.
+    pub admin: Option<SocketAddr>,
+}
+
+/// A server that could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An address is taken, or is not this machine's.
+    #[error("cannot listen on {addr}")]
+    Bind {
+        /// The address.
+        addr: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The system gives no random number, thread or poller.
+    #[error("cannot set up the server")]
+    Setup(#[source] io::Error),
+}
+
+impl Server {
+    /// Binds every listener of the configuration. Call it inside a tokio runtime; a metrics recorder has to be installed
+    /// before, and `metrics` is what `/metrics` shows of it.
+    ///
+    /// # Errors
+    /// A [`StartError`].
+    pub fn bind(config: Config, metrics: Option<PrometheusHandle>) -> Result<Self, StartError> {
+        let bind = |addr: SocketAddr| listener::bind(addr).map_err(|source| StartError::Bind { addr, source });
+        let public = config.listen.iter().copied().map(bind).collect::<Result<_, _>>()?;
+        let admin = config.admin_listen.map(bind).transpose()?;
+        let app = App::new(config, metrics).map_err(StartError::Setup)?;
+        Ok(Self { app, public, admin })
+    }
+
+    /// Where it listens: ports that were 0 have their numbers.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn addresses(&self) -> io::Result<Addresses> {
+        Ok(Addresses {
+            listen: self.public.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?,
+            admin: self.admin.as_ref().map(TcpListener::local_addr).transpose()?,
+        })
+    }
+
+    /// Serves until `shutdown` completes, then drains: new streams are asked to come back, those there are ended evenly over
+    /// the drain window.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let Self { app, public, admin } = self;
+        let mut tasks = tokio::task::JoinSet::new();
+        for listener in public {
+            tasks.spawn(listener::accept_loop(app.clone(), listener));
+        }
+        if let Some(listener) = admin {
+            tasks.spawn(admin::accept_loop(app.clone(), listener));
+        }
+        tasks.spawn(sweep(app.clone()));
+        tasks.spawn(upkeep(app.clone()));
+        shutdown.await;
+        drain(&app).await;
+        tasks.shutdown().await;
+        let stopping = tokio::task::spawn_blocking(move || {
+            if let Some(writers) = &app.writers {
+                writers.stop();
+            }
+        });
+        // A writer that panicked has been logged.
+        let _ = stopping.await;
+    }
+}
+
+async fn drain(app: &App) {
+    let window = app.config.drain_window;
+    let open = app.connections.open();
+    tracing::info!(open, window_ms = window.as_millis() as u64, "draining");
+    app.drain.send_replace(Some(window));
+    if let Some(writers) = &app.writers {
+        writers.drain(window);
+    }
+    let deadline = Instant::now() + window + DRAIN_GRACE;
+    while app.connections.open() > 0 && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    tracing::info!(left = app.connections.open(), "drained");
+}
+
+async fn sweep(app: Arc<App>) {
+    let mut interval = tokio::time::interval(SWEEP_EVERY);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        app.hub.sweep(Instant::now());
+    }
+}
+
+async fn upkeep(app: Arc<App>) {
+    let Some(metrics) = app.metrics.clone() else { return };
+    let mut interval = tokio::time::interval(UPKEEP_EVERY);
+    loop {
+        interval.tick().await;
+        metrics.run_upkeep();
+    }
+}

@@ -1,0 +1,83 @@
+//! The server's metrics: every name and label in one place.
+
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+
+/// Handles looked up once. Made after the recorder is installed.
+#[derive(Clone)]
+pub(crate) struct Signals {
+    connections_active: Gauge,
+    connections: Counter,
+    connection_duration: Histogram,
+    frames_delivered: Counter,
+    bytes_sent: Counter,
+    fanout_duration: Histogram,
+    publish_duration: Histogram,
+}
+
+impl Signals {
+    pub(crate) fn new() -> Self {
+        gauge!("sse_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+        Self {
+            connections_active: gauge!("sse_connections_active"),
+            connections: counter!("sse_connections_total"),
+            connection_duration: histogram!("sse_connection_duration_seconds"),
+            frames_delivered: counter!("sse_frames_delivered_total"),
+            bytes_sent: counter!("sse_bytes_sent_total"),
+            fanout_duration: histogram!("sse_fanout_duration_seconds"),
+            publish_duration: histogram!("sse_publish_duration_seconds"),
+        }
+    }
+
+    pub(crate) fn stream_opened(&self) {
+        self.connections_active.increment(1.0);
+        self.connections.increment(1);
+    }
+
+    pub(crate) fn stream_closed(&self, duration: Duration) {
+        self.connections_active.decrement(1.0);
+        self.connection_duration.record(duration.as_secs_f64());
+    }
+
+    pub(crate) fn eviction(&self, reason: &'static str) {
+        counter!("sse_evictions_total", "reason" => reason).increment(1);
+    }
+
+    pub(crate) fn gaps(&self, reason: &'static str, count: u64) {
+        counter!("sse_gaps_total", "reason" => reason).increment(count);
+    }
+
+    pub(crate) fn connection_rejected(&self, reason: &'static str) {
+        counter!("sse_connections_rejected_total", "reason" => reason).increment(1);
+    }
+
+    pub(crate) fn publish_rejected(&self, reason: &'static str) {
+        counter!("sse_publish_rejected_total", "reason" => reason).increment(1);
+    }
+
+    pub(crate) fn published(&self, duration: Duration) {
+        self.publish_duration.record(duration.as_secs_f64());
+    }
+
+    pub(crate) fn delivered(&self, frames: u64, bytes: u64) {
+        self.frames_delivered.increment(frames);
+        self.bytes_sent.increment(bytes);
+    }
+
+    pub(crate) fn fanned_out(&self, duration: Duration) {
+        self.fanout_duration.record(duration.as_secs_f64());
+    }
+}
+
+impl std::fmt::Debug for Signals {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Signals")
+    }
+}
+
+/// Bounds of every histogram, in seconds: from a fan-out of ten microseconds to a connection of a day.
+pub const HISTOGRAM_BUCKETS: [f64; 18] = [
+    0.000_01, 0.000_03, 0.000_1, 0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 60.0, 300.0, 3_600.0,
+    21_600.0, 86_400.0,
+];

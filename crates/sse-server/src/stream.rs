@@ -1,0 +1,299 @@
+//! What every stream has, however its bytes get to the socket: who it is, its head, its first and last bytes.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper::Version;
+use hyper::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
+};
+use sse_hub::{Feed, Gap, Grants, Subscription, TopicName};
+use sse_wire::{Event, EventType, Frame};
+
+use crate::gauge::ConnectionPermit;
+use crate::signals::Signals;
+
+pub(crate) mod body;
+mod envelope;
+
+pub(crate) use envelope::envelope_frame;
+
+/// A request that was checked and is to become a stream.
+#[derive(Debug)]
+pub(crate) struct StreamPlan {
+    pub(crate) source: Source,
+    /// What comes before the first event, and after the `retry:` line.
+    pub(crate) gap: Option<Gap>,
+    pub(crate) retry: Duration,
+    pub(crate) shape: Shape,
+    pub(crate) framing: Framing,
+    /// The response's fields.
+    pub(crate) headers: HeaderMap,
+    pub(crate) info: StreamInfo,
+}
+
+/// Where a stream's frames come from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// One topic, after this sequence.
+    Topic { feed: Feed, cursor: u64, grants: Grants },
+    /// Several topics or templates.
+    Several(Box<Subscription>),
+}
+
+/// What an event's data looks like on this stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Shape {
+    /// As published.
+    Plain,
+    /// `{"topic","type","id","data"}`.
+    Envelope,
+}
+
+/// How frames stand in the response's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Framing {
+    /// HTTP/1.1 chunks (RFC 9112, 7.1).
+    Chunked,
+    /// The text as it is, up to the end of the connection: HTTP/1.0, and clients that ask for `Connection: close`.
+    UntilClose,
+}
+
+impl Framing {
+    pub(crate) fn of(version: Version, request: &HeaderMap) -> Self {
+        let asks_close = |value: &HeaderValue| {
+            value.to_str().is_ok_and(|list| list.split(',').any(|token| token.trim().eq_ignore_ascii_case("close")))
+        };
+        if version == Version::HTTP_11 && !request.get_all(CONNECTION).iter().any(asks_close) {
+            Self::Chunked
+        } else {
+            Self::UntilClose
+        }
+    }
+}
+
+impl StreamPlan {
+    /// Everything up to the first event: the head, the `retry:` line, a gap to be told of.
+    pub(crate) fn first_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(320);
+        head_bytes(&self.headers, self.framing, &mut bytes);
+        push_frame(&mut bytes, &Frame::retry(self.retry), self.framing);
+        if let Some(gap) = &self.gap {
+            push_frame(&mut bytes, &gap.frame(), self.framing);
+        }
+        bytes
+    }
+}
+
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// The fields of every stream's head, but for those of the connection.
+pub(crate) fn head_fields() -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(8);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    headers
+}
+
+/// The head as a writer sends it: the same that hyper would.
+pub(crate) fn head_bytes(fields: &HeaderMap, framing: Framing, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    for (name, value) in fields {
+        push_field(out, name, value.as_bytes());
+    }
+    match framing {
+        Framing::Chunked => {
+            push_field(out, &CONNECTION, b"keep-alive");
+            push_field(out, &TRANSFER_ENCODING, b"chunked");
+        }
+        Framing::UntilClose => push_field(out, &CONNECTION, b"close"),
+    }
+    push_field(out, &DATE, httpdate::fmt_http_date(std::time::SystemTime::now()).as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// `Name: value`, each word of the name with a capital, as hyper writes it.
+fn push_field(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
+    let mut at_word = true;
+    for &byte in name.as_str().as_bytes() {
+        out.push(if at_word { byte.to_ascii_uppercase() } else { byte });
+        at_word = byte == b'-';
+    }
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends a frame's bytes in the stream's framing.
+pub(crate) fn push_frame(out: &mut Vec<u8>, frame: &Frame, framing: Framing) {
+    match framing {
+        Framing::Chunked => out.extend_from_slice(frame.chunk()),
+        Framing::UntilClose => out.extend_from_slice(frame.text_bytes()),
+    }
+}
+
+/// What ends the body in this framing.
+pub(crate) fn last_bytes(framing: Framing) -> &'static [u8] {
+    match framing {
+        Framing::Chunked => b"0\r\n\r\n",
+        Framing::UntilClose => b"",
+    }
+}
+
+/// The `sse.reconnect` event, after which the stream ends and the client comes back.
+pub(crate) fn reconnect_frame(reason: EndReason) -> Frame {
+    let event_type = EventType::parse("sse.reconnect").expect("the type is one line");
+    Event::new(format!(r#"{{"reason":"{}"}}"#, reason.as_str())).with_type(event_type).encode()
+}
+
+/// `retry` within `jitter` of its value, so that those who were cut together do not return together.
+pub(crate) fn jittered(retry: Duration, jitter: f64) -> Duration {
+    let share = 1.0 + jitter * (fastrand::f64() * 2.0 - 1.0);
+    Duration::from_millis((retry.as_millis() as f64 * share).round() as u64)
+}
+
+/// Why a stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum EndReason {
+    /// The client closed, or half-closed, the connection.
+    Disconnected,
+    /// The connection broke.
+    Broken,
+    /// The client sent more than a follower has to say.
+    Flooded,
+    /// It stayed behind for too long.
+    Lagged,
+    /// It took no byte for the write timeout.
+    Stalled,
+    /// Its topic was closed.
+    Ended,
+    /// It reached the greatest age of a connection.
+    Age,
+    /// The server is full or going away, and takes no new streams.
+    Busy,
+    /// The server is draining.
+    Drain,
+    /// The server stopped before the stream could be ended.
+    Stopped,
+}
+
+impl EndReason {
+    /// The word that logs, metrics and `sse.reconnect` carry.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Disconnected => "disconnected",
+            Self::Broken => "broken",
+            Self::Flooded => "flooded",
+            Self::Lagged => "lagged",
+            Self::Stalled => "stalled",
+            Self::Ended => "ended",
+            Self::Age => "age",
+            Self::Busy => "busy",
+            Self::Drain => "drain",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// Whether the server cut a subscriber that could not keep up.
+    fn is_eviction(self) -> bool {
+        matches!(self, Self::Stalled | Self::Flooded)
+    }
+}
+
+/// Who a stream belongs to, for logs and the admin API. One per stream, so it is kept small: texts are shared.
+#[derive(Debug)]
+pub(crate) struct StreamInfo {
+    pub(crate) remote_addr: SocketAddr,
+    pub(crate) user_agent: Arc<str>,
+    pub(crate) topics: FollowedTopics,
+    pub(crate) connected_at: Instant,
+    /// The connection's place, freed with the stream.
+    pub(crate) _permit: Option<ConnectionPermit>,
+}
+
+/// What a stream follows, as logs write it. A single topic's name is the hub's own.
+#[derive(Debug, Clone)]
+pub(crate) enum FollowedTopics {
+    One(TopicName),
+    /// Names and templates, parted by spaces.
+    Several(Box<str>),
+}
+
+impl fmt::Display for FollowedTopics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(topic) => f.write_str(topic.as_str()),
+            Self::Several(text) => f.write_str(text),
+        }
+    }
+}
+
+impl StreamInfo {
+    /// Logs that the stream has begun.
+    pub(crate) fn begin(&self, signals: &Signals) {
+        signals.stream_opened();
+        tracing::info!(
+            remote_addr = %self.remote_addr,
+            user_agent = &*self.user_agent,
+            topics = %self.topics,
+            "connected"
+        );
+    }
+
+    /// Logs and counts that it has ended.
+    pub(crate) fn end(&self, reason: EndReason, signals: &Signals) {
+        let duration = self.connected_at.elapsed();
+        signals.stream_closed(duration);
+        if reason.is_eviction() {
+            signals.eviction(reason.as_str());
+        }
+        tracing::info!(
+            remote_addr = %self.remote_addr,
+            user_agent = &*self.user_agent,
+            topics = %self.topics,
+            duration_ms = duration.as_millis() as u64,
+            reason = reason.as_str(),
+            "disconnected"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_head_is_what_the_interface_says() {
+        let mut head = Vec::new();
+        head_bytes(&head_fields(), Framing::Chunked, &mut head);
+        let head = String::from_utf8(head).unwrap();
+        let (fields, date) = head.split_once("Date: ").unwrap();
+        assert_eq!(
+            fields,
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n\
+             Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n"
+        );
+        assert!(date.ends_with(" GMT\r\n\r\n"), "{date}");
+    }
+
+    #[test]
+    fn jitter_stays_within_its_share() {
+        let retry = Duration::from_secs(3);
+        let jittered: Vec<u128> = (0..1000).map(|_| super::jittered(retry, 0.25).as_millis()).collect();
+        assert!(jittered.iter().all(|millis| (2250..=3750).contains(millis)));
+        assert!(jittered.iter().any(|millis| *millis < 2500) && jittered.iter().any(|millis| *millis > 3500));
+        assert_eq!(super::jittered(retry, 0.0), retry);
+    }
+
+    #[test]
+    fn close_and_old_clients_get_no_chunks() {
+        let mut close = HeaderMap::new();
+        close.insert(CONNECTION, HeaderValue::from_static("x, Close"));
+        assert_eq!(Framing::of(Version::HTTP_11, &HeaderMap::new()), Framing::Chunked);
+        assert_eq!(Framing::of(Version::HTTP_11, &close), Framing::UntilClose);
+        assert_eq!(Framing::of(Version::HTTP_10, &HeaderMap::new()), Framing::UntilClose);
+    }
+}

@@ -1,0 +1,241 @@
+//! Writer threads: they own the sockets of plain HTTP/1.1 streams.
+//!
+//! A subscriber spends a moment in HTTP and hours receiving. Once its request is checked, its socket leaves hyper and
+//! tokio and joins one of these threads, where it is an entry of about a hundred bytes. When a topic has news, the thread
+//! builds the batch once and calls `send` once for each of those who are caught up.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Sender, TrySendError, bounded};
+use parking_lot::Mutex;
+use sse_hub::TopicName;
+
+use crate::config::Config;
+use crate::signals::Signals;
+use crate::stream::{Source, StreamPlan};
+
+mod behind;
+mod deadlines;
+mod entry;
+mod lane;
+mod news;
+mod round;
+mod thread;
+mod wheel;
+
+use news::NewsBox;
+use thread::WriterThread;
+
+/// Commands that may wait for a writer. At the bound a new stream waits, and then is turned away.
+const COMMANDS_MAX: usize = 1024;
+/// How long a new stream waits for a busy writer.
+const JOIN_PATIENCE: Duration = Duration::from_secs(5);
+/// A topic's first followers share one writer, so that a publish wakes one thread; a hot topic spreads over all.
+const FOLLOWERS_TOGETHER: usize = 256;
+
+/// What a writer is told.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Join(Box<Joining>),
+    /// End every stream, evenly over this time.
+    Drain(Duration),
+    /// Close every stream now and end the thread.
+    Stop,
+}
+
+/// A stream on its way to its writer.
+#[derive(Debug)]
+pub(crate) struct Joining {
+    pub(crate) socket: TcpStream,
+    pub(crate) plan: StreamPlan,
+    pub(crate) seat: Seat,
+}
+
+/// What every writer needs to know.
+#[derive(Debug, Clone)]
+pub(crate) struct WriterSettings {
+    pub(crate) heartbeat_interval: Duration,
+    pub(crate) write_timeout: Duration,
+    pub(crate) connection_age_max: Option<Duration>,
+    pub(crate) coalesce_window: Duration,
+    pub(crate) signals: Signals,
+}
+
+impl WriterSettings {
+    pub(crate) fn new(config: &Config, signals: Signals) -> Self {
+        Self {
+            heartbeat_interval: config.heartbeat_interval,
+            write_timeout: config.write_timeout,
+            connection_age_max: config.connection_age_max,
+            coalesce_window: config.coalesce_window,
+            signals,
+        }
+    }
+}
+
+/// All the writers.
+#[derive(Debug)]
+pub(crate) struct Writers {
+    handles: Vec<WriterHandle>,
+    placement: Arc<Placement>,
+    signals: Signals,
+}
+
+#[derive(Debug)]
+struct WriterHandle {
+    commands: Sender<Command>,
+    news: Arc<NewsBox>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Writers {
+    /// Starts `count` threads.
+    ///
+    /// # Errors
+    /// When the system gives no thread or no poller.
+    pub(crate) fn start(count: usize, settings: &WriterSettings) -> io::Result<Self> {
+        let placement = Arc::new(Placement::new(count));
+        let start = |index: usize| {
+            let (sender, receiver) = bounded(COMMANDS_MAX);
+            let writer = WriterThread::new(receiver, settings.clone())?;
+            let news = writer.news();
+            let thread = std::thread::Builder::new().name(format!("writer-{index}")).spawn(move || writer.run())?;
+            Ok(WriterHandle { commands: sender, news, thread: Mutex::new(Some(thread)) })
+        };
+        let handles = (0..count).map(start).collect::<io::Result<_>>()?;
+        Ok(Self { handles, placement, signals: settings.signals.clone() })
+    }
+
+    /// Hands a stream over. A writer that is too busy for too long turns it away.
+    pub(crate) async fn join(&self, socket: TcpStream, plan: StreamPlan) {
+        let topic = match &plan.source {
+            Source::Topic { feed, .. } => Some(feed.topic().clone()),
+            Source::Several(_) => None,
+        };
+        let seat = self.placement.seat(topic);
+        let handle = &self.handles[seat.writer];
+        let mut command = Command::Join(Box::new(Joining { socket, plan, seat }));
+        let deadline = Instant::now() + JOIN_PATIENCE;
+        loop {
+            match handle.commands.try_send(command) {
+                Ok(()) => return handle.news.wake(),
+                Err(TrySendError::Full(refused)) if Instant::now() < deadline => command = refused,
+                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                    self.signals.connection_rejected("writer_busy");
+                    return;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Ends every stream evenly over `window`.
+    pub(crate) fn drain(&self, window: Duration) {
+        self.tell_all(|| Command::Drain(window));
+    }
+
+    /// Closes what is left and waits for the threads.
+    pub(crate) fn stop(&self) {
+        self.tell_all(|| Command::Stop);
+        for handle in &self.handles {
+            let thread = handle.thread.lock().take();
+            if thread.is_some_and(|thread| thread.join().is_err()) {
+                tracing::error!("a writer thread panicked");
+            }
+        }
+    }
+
+    /// A writer's queue may be full: it is being emptied, so this waits for room.
+    fn tell_all(&self, command: impl Fn() -> Command) {
+        for handle in &self.handles {
+            if handle.commands.send_timeout(command(), JOIN_PATIENCE).is_err() {
+                tracing::error!("a writer thread takes no commands");
+            }
+            handle.news.wake();
+        }
+    }
+}
+
+/// Which writer a stream goes to.
+#[derive(Debug)]
+struct Placement {
+    /// Streams per writer.
+    loads: Box<[AtomicUsize]>,
+    followers: Mutex<HashMap<TopicName, usize, ahash::RandomState>>,
+    hasher: ahash::RandomState,
+}
+
+/// A stream's place on a writer; dropping it frees the place.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    placement: Arc<Placement>,
+    topic: Option<TopicName>,
+    writer: usize,
+}
+
+impl Placement {
+    fn new(writers: usize) -> Self {
+        Self {
+            loads: (0..writers).map(|_| AtomicUsize::new(0)).collect(),
+            followers: Mutex::default(),
+            hasher: ahash::RandomState::new(),
+        }
+    }
+
+    fn seat(self: &Arc<Self>, topic: Option<TopicName>) -> Seat {
+        let home = topic.as_ref().and_then(|topic| self.home_of(topic));
+        let writer = home.unwrap_or_else(|| self.least_loaded());
+        self.loads[writer].fetch_add(1, Ordering::Relaxed);
+        Seat { placement: self.clone(), topic, writer }
+    }
+
+    /// The writer of a topic with few followers.
+    fn home_of(&self, topic: &TopicName) -> Option<usize> {
+        let mut followers = self.followers.lock();
+        let count = followers.entry(topic.clone()).or_insert(0);
+        *count += 1;
+        (*count <= FOLLOWERS_TOGETHER).then(|| (self.hasher.hash_one(topic) % self.loads.len() as u64) as usize)
+    }
+
+    fn least_loaded(&self) -> usize {
+        let loads = self.loads.iter().enumerate();
+        loads.min_by_key(|(_, load)| load.load(Ordering::Relaxed)).map_or(0, |(writer, _)| writer)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.placement.loads[self.writer].fetch_sub(1, Ordering::Relaxed);
+        let Some(topic) = &self.topic else { return };
+        let mut followers = self.placement.followers.lock();
+        let Some(count) = followers.get_mut(topic) else { return };
+        *count -= 1;
+        if *count == 0 {
+            followers.remove(topic);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_topic_stays_together_and_a_hot_one_spreads() {
+        let placement = Arc::new(Placement::new(4));
+        let topic = TopicName::parse("hot").unwrap();
+        let seats: Vec<Seat> = (0..2000).map(|_| placement.seat(Some(topic.clone()))).collect();
+        assert!(seats[..FOLLOWERS_TOGETHER].iter().all(|seat| seat.writer == seats[0].writer));
+        let loads: Vec<usize> = placement.loads.iter().map(|load| load.load(Ordering::Relaxed)).collect();
+        assert_eq!(loads, [500; 4]);
+        drop(seats);
+        assert!(placement.followers.lock().is_empty());
+        assert!(placement.loads.iter().all(|load| load.load(Ordering::Relaxed) == 0));
+    }
+}

@@ -1,0 +1,262 @@
+//! Streams that are not caught up: newcomers, the slow, and those that are ending.
+
+use std::io::IoSlice;
+
+use bytes::Bytes;
+use sse_hub::{Delivery, FeedRead};
+
+use super::entry::{Behind, EntrySource, Place, Written};
+use super::lane::{Next, encode};
+use super::thread::WriterThread;
+use crate::stream::{EndReason, Framing, Shape};
+
+/// Bytes written to one stream in a row, so that a long replay does not hold up the others.
+const BYTES_PER_TURN: usize = 256 * 1024;
+
+/// What comes next for a stream that has nothing pending.
+enum Step {
+    /// Goes on with what was put into `pending`.
+    Continue,
+    /// Nothing left: it is caught up, or waits for its waker.
+    Done,
+    /// Something was written directly.
+    Wrote(usize),
+    Remove(EndReason),
+}
+
+impl WriterThread {
+    /// Takes a stream out of its lane's lists; `pending` is written first and brings it to `cursor`.
+    pub(super) fn fall_behind(&mut self, key: u32, pending: Bytes, cursor: u64) {
+        let mut behind = Box::new(Behind::new(pending, cursor, self.now));
+        behind.index = self.behind.len() as u32;
+        self.behind.push(key);
+        self.entries[key as usize].behind = Some(behind);
+    }
+
+    /// Writes on for a stream that is behind, until its socket is full, it has caught up, or its turn is over.
+    pub(super) fn advance(&mut self, key: u32) {
+        let mut budget = BYTES_PER_TURN;
+        loop {
+            let Some(entry) = self.entries.get_mut(key as usize) else { return };
+            if entry.behind.is_none() && matches!(entry.source, EntrySource::Own(_)) {
+                self.fall_behind(key, Bytes::new(), 0);
+                continue;
+            }
+            let Some(behind) = entry.behind.as_mut() else { return };
+            if behind.blocked {
+                return;
+            }
+            let before = behind.bytes_written;
+            if !self.write_pending(key) {
+                return;
+            }
+            let Some(behind) = self.entries.get_mut(key as usize).and_then(|entry| entry.behind.as_mut()) else {
+                return;
+            };
+            budget = budget.saturating_sub((behind.bytes_written - before) as usize);
+            if behind.ending.is_some() {
+                return self.begin_closing(key);
+            }
+            match self.step(key) {
+                Step::Continue => (),
+                Step::Wrote(len) => budget = budget.saturating_sub(len),
+                Step::Done => return,
+                Step::Remove(reason) => return self.remove(key, reason),
+            }
+            if budget == 0 {
+                let generation = self.entries[key as usize].generation;
+                return self.runnable.push_back((key, generation));
+            }
+        }
+    }
+
+    /// Goes on with those that stopped at their budget.
+    pub(super) fn run_entries(&mut self) {
+        for _ in 0..self.runnable.len() {
+            let Some((key, generation)) = self.runnable.pop_front() else { return };
+            if self.entries.get(key as usize).is_some_and(|entry| entry.generation == generation) {
+                self.advance(key);
+            }
+        }
+    }
+
+    /// Writes the pending bytes; false if the socket is full or gone.
+    fn write_pending(&mut self, key: u32) -> bool {
+        let tick = self.wheel.now();
+        let entry = &mut self.entries[key as usize];
+        let Some(pending) = entry.behind.as_mut().map(|behind| std::mem::take(&mut behind.pending)) else {
+            return false;
+        };
+        if pending.is_empty() {
+            return true;
+        }
+        let written = entry.write(&pending);
+        let len = match written {
+            Written::All => pending.len(),
+            Written::Part(len) => len,
+            Written::Broken => {
+                self.remove(key, EndReason::Broken);
+                return false;
+            }
+        };
+        entry.written = tick;
+        self.settings.signals.delivered(0, len as u64);
+        let Some(behind) = entry.behind.as_mut() else { return false };
+        behind.note(len, self.now);
+        behind.pending = pending.slice(len..);
+        behind.blocked = written != Written::All;
+        !behind.blocked
+    }
+
+    fn step(&mut self, key: u32) -> Step {
+        match self.entries[key as usize].source {
+            EntrySource::Lane { lane, .. } => self.step_in_lane(key, lane),
+            EntrySource::Own(_) => self.step_alone(key),
+        }
+    }
+
+    /// Reads on from the ring, or joins those who are caught up.
+    fn step_in_lane(&mut self, key: u32, lane_key: u32) -> Step {
+        let lane = &mut self.lanes[lane_key as usize];
+        let entry = &mut self.entries[key as usize];
+        let Some(behind) = entry.behind.as_mut() else { return Step::Done };
+        if behind.cursor > lane.head && lane.feed.newest() <= lane.head {
+            // Its cursor came from another topic. Whatever was numbered below it is in the ring: nothing lies between.
+            lane.head = behind.cursor;
+        }
+        if behind.cursor == lane.head {
+            entry.source = EntrySource::Lane { lane: lane_key, place: lane.list(key) };
+            self.caught_up(key);
+            return Step::Done;
+        }
+        if behind.cursor > lane.head {
+            // It joined after something that the lane has not read yet; the lane is about to, and then they meet.
+            let generation = entry.generation;
+            self.runnable.push_back((key, generation));
+            self.lane_has_news(lane_key, self.now);
+            return Step::Done;
+        }
+        behind.cursor = lane.conflated(behind.cursor);
+        let plain = lane.key.shape == Shape::Plain && lane.key.framing == Framing::Chunked;
+        if plain && let FeedRead::Frames { batch, cursor } = lane.feed.read_after(behind.cursor, &lane.grants) {
+            let ends = batch.items().last().is_some_and(|item| item.is_end);
+            self.settings.signals.delivered(batch.items().len() as u64, 0);
+            return self.write_frames(key, &batch, cursor, ends);
+        }
+        match lane.next_after(behind.cursor) {
+            Next::CaughtUp => {
+                // Nothing it may see lies between it and the head.
+                behind.cursor = lane.head.max(behind.cursor);
+                Step::Continue
+            }
+            Next::Gap { bytes, cursor } => {
+                self.settings.signals.gaps("lagged", 1);
+                behind.pending = bytes;
+                behind.cursor = cursor;
+                Step::Continue
+            }
+            Next::Bytes { bytes, frames, cursor, ends } => {
+                self.settings.signals.delivered(frames as u64, 0);
+                behind.pending = bytes;
+                behind.cursor = cursor;
+                if ends {
+                    self.end_stream(key, EndReason::Ended);
+                }
+                Step::Continue
+            }
+        }
+    }
+
+    /// Writes frames straight from the ring, in one call. What does not fit is kept as pending bytes.
+    fn write_frames(&mut self, key: u32, batch: &sse_hub::Batch, cursor: u64, ends: bool) -> Step {
+        let tick = self.wheel.now();
+        let entry = &mut self.entries[key as usize];
+        let mut pieces: Vec<IoSlice<'_>> = batch.items().iter().map(|item| IoSlice::new(item.frame.chunk())).collect();
+        let total: usize = pieces.iter().map(|piece| piece.len()).sum();
+        let written = match entry.write_pieces(&mut pieces) {
+            Written::All => total,
+            Written::Part(len) => len,
+            Written::Broken => return Step::Remove(EndReason::Broken),
+        };
+        entry.written = tick;
+        self.settings.signals.delivered(0, written as u64);
+        let Some(behind) = entry.behind.as_mut() else { return Step::Done };
+        behind.note(written, self.now);
+        behind.cursor = cursor;
+        if written < total {
+            behind.pending = encode(batch.items(), Shape::Plain, Framing::Chunked).slice(written..);
+            behind.blocked = true;
+        }
+        if ends {
+            self.end_stream(key, EndReason::Ended);
+            return Step::Continue;
+        }
+        if written < total { Step::Done } else { Step::Wrote(written) }
+    }
+
+    /// Asks the stream's own subscription for more.
+    fn step_alone(&mut self, key: u32) -> Step {
+        let entry = &mut self.entries[key as usize];
+        let (EntrySource::Own(own), Some(behind)) = (&mut entry.source, entry.behind.as_mut()) else {
+            return Step::Done;
+        };
+        let mut cx = std::task::Context::from_waker(&own.waker);
+        match own.subscription.poll_delivery(&mut cx) {
+            std::task::Poll::Pending => {
+                self.caught_up(key);
+                Step::Done
+            }
+            std::task::Poll::Ready(None) => {
+                self.end_stream(key, EndReason::Ended);
+                Step::Continue
+            }
+            std::task::Poll::Ready(Some(Delivery::Frames(batch))) => {
+                self.settings.signals.delivered(batch.items().len() as u64, 0);
+                behind.pending = encode(batch.items(), own.shape, own.framing);
+                Step::Continue
+            }
+            std::task::Poll::Ready(Some(Delivery::Gap(gap))) => {
+                let mut bytes = Vec::new();
+                crate::stream::push_frame(&mut bytes, &gap.frame(), own.framing);
+                behind.pending = bytes.into();
+                Step::Continue
+            }
+            std::task::Poll::Ready(Some(Delivery::Evicted(_))) => Step::Remove(EndReason::Lagged),
+        }
+    }
+
+    /// The stream has everything: it is no longer behind.
+    fn caught_up(&mut self, key: u32) {
+        if let Some(behind) = self.entries[key as usize].behind.take() {
+            self.leave_behind_list(behind.index);
+        }
+    }
+
+    fn leave_behind_list(&mut self, index: u32) {
+        self.behind.swap_remove(index as usize);
+        if let Some(&moved) = self.behind.get(index as usize)
+            && let Some(behind) = self.entries[moved as usize].behind.as_mut()
+        {
+            behind.index = index;
+        }
+    }
+
+    /// Takes the entry out of every list it stands in.
+    pub(super) fn leave_lists(&mut self, key: u32) {
+        let Some(entry) = self.entries.get_mut(key as usize) else { return };
+        if let Some(behind) = &entry.behind {
+            let index = behind.index;
+            self.leave_behind_list(index);
+        }
+        self.leave_lane_list(key);
+    }
+
+    /// Takes the entry out of its lane's lists, without taking it off the lane.
+    pub(super) fn leave_lane_list(&mut self, key: u32) {
+        let EntrySource::Lane { lane: lane_key, place } = self.entries[key as usize].source else { return };
+        if let Some((moved, place)) = self.lanes[lane_key as usize].unlist(place) {
+            self.entries[moved as usize].source = EntrySource::Lane { lane: lane_key, place };
+        }
+        self.entries[key as usize].source = EntrySource::Lane { lane: lane_key, place: Place::Off };
+    }
+}

@@ -1,0 +1,216 @@
+//! One stream on a writer.
+
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::Shutdown;
+use std::time::Instant;
+
+use bytes::Bytes;
+use mio::net::TcpStream;
+use sse_hub::{LagJudge, Subscription};
+
+use super::Seat;
+use super::wheel::Tick;
+use crate::stream::{EndReason, Framing, Shape, StreamInfo};
+
+/// One stream. There may be tens of thousands, so it is small: what only slow or several-topic streams need is boxed.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) socket: TcpStream,
+    /// Tells entries apart that had the same key one after the other.
+    pub(super) generation: u32,
+    pub(super) source: EntrySource,
+    /// Present while the stream is not caught up, or is ending.
+    pub(super) behind: Option<Box<Behind>>,
+    /// The tick at which the wheel is to look at it.
+    pub(super) due: Tick,
+    /// When it was last written to on its own account; its lane may have written later.
+    pub(super) written: Tick,
+    /// When it has to end, and why; 0 for never.
+    pub(super) end_at: Tick,
+    /// Bytes the client has sent since, read and dropped.
+    pub(super) received: u32,
+    /// What logs and limits need to know.
+    pub(super) card: Box<Card>,
+}
+
+/// The part of an entry that writing never touches.
+#[derive(Debug)]
+pub(super) struct Card {
+    pub(super) info: StreamInfo,
+    pub(super) _seat: Seat,
+}
+
+#[derive(Debug)]
+pub(super) enum EntrySource {
+    /// Follows one topic through a lane.
+    Lane { lane: u32, place: Place },
+    /// Follows several through a subscription of its own.
+    Own(Box<Own>),
+}
+
+/// Where an entry stands in its lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In one of the lane's lists, at this index: among the caught-up if the phase is the lane's own, else among those
+    /// that wait for the round under way.
+    Listed { index: u32, phase: bool },
+    /// It reads at a cursor of its own.
+    Off,
+}
+
+#[derive(Debug)]
+pub(super) struct Own {
+    pub(super) subscription: Subscription,
+    pub(super) waker: std::task::Waker,
+    pub(super) shape: Shape,
+    pub(super) framing: Framing,
+}
+
+/// Where a stream stands that is not caught up.
+#[derive(Debug)]
+pub(super) struct Behind {
+    /// Bytes to write before anything else.
+    pub(super) pending: Bytes,
+    /// The position in the lane's topic once `pending` is written.
+    pub(super) cursor: u64,
+    pub(super) ending: Option<Ending>,
+    pub(super) judge: LagJudge,
+    pub(super) bytes_written: u64,
+    /// When the socket last took a byte.
+    pub(super) progress_at: Instant,
+    /// The socket is full: nothing is tried until the poller says otherwise.
+    pub(super) blocked: bool,
+    /// Its index in the writer's list of those behind.
+    pub(super) index: u32,
+}
+
+/// A planned end under way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ending {
+    pub(super) reason: EndReason,
+    /// Set once the last byte is written: then the client has until here to close.
+    pub(super) closing_since: Option<Instant>,
+}
+
+/// Bytes that a follower may send after its request, and that are read and dropped. Left unread they would make closing
+/// reset the connection and lose the tail of the stream.
+const RECEIVED_MAX: u32 = 64 * 1024;
+
+/// What became of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    /// Everything.
+    All,
+    /// So many bytes, and the socket is full.
+    Part(usize),
+    /// The connection is gone.
+    Broken,
+}
+
+impl Entry {
+    /// Writes as much of `bytes` as the socket takes.
+    pub(super) fn write(&self, bytes: &[u8]) -> Written {
+        write_with(bytes.len(), |done| (&self.socket).write(&bytes[done..]))
+    }
+
+    /// The same for several pieces, in one call for all.
+    pub(super) fn write_pieces(&self, pieces: &mut [IoSlice<'_>]) -> Written {
+        let total = pieces.iter().map(|piece| piece.len()).sum();
+        let mut pieces = pieces;
+        let mut written = 0;
+        write_with(total, |done| {
+            IoSlice::advance_slices(&mut pieces, done - written);
+            written = done;
+            (&self.socket).write_vectored(pieces)
+        })
+    }
+
+    /// Reads and drops what the client has sent; the reason to end the stream, if that is one.
+    pub(super) fn drain_input(&mut self) -> Option<EndReason> {
+        let mut scratch = [0; 4096];
+        loop {
+            match (&self.socket).read(&mut scratch) {
+                Ok(0) => return Some(EndReason::Disconnected),
+                Ok(len) => {
+                    self.received = self.received.saturating_add(len as u32);
+                    if self.received > RECEIVED_MAX {
+                        return Some(EndReason::Flooded);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
+                Err(error) if error.kind() == ErrorKind::Interrupted => (),
+                Err(_) => return Some(EndReason::Broken),
+            }
+        }
+    }
+
+    /// Says that nothing more will be written.
+    pub(super) fn finish_writing(&self) {
+        // A failure means that the connection is gone already, which reading will tell.
+        let _ = self.socket.shutdown(Shutdown::Write);
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.behind.as_ref().is_some_and(|behind| behind.ending.is_some())
+    }
+}
+
+fn write_with(total: usize, mut write: impl FnMut(usize) -> io::Result<usize>) -> Written {
+    let mut done = 0;
+    while done < total {
+        match write(done) {
+            Ok(0) => return Written::Broken,
+            Ok(len) => done += len,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Written::Part(done),
+            Err(error) if error.kind() == ErrorKind::Interrupted => (),
+            Err(_) => return Written::Broken,
+        }
+    }
+    Written::All
+}
+
+impl Behind {
+    pub(super) fn new(pending: Bytes, cursor: u64, now: Instant) -> Self {
+        Self {
+            pending,
+            cursor,
+            ending: None,
+            judge: LagJudge::default(),
+            bytes_written: 0,
+            progress_at: now,
+            blocked: false,
+            index: 0,
+        }
+    }
+
+    /// Notes what a write came to.
+    pub(super) fn note(&mut self, written: usize, now: Instant) {
+        if written > 0 {
+            self.bytes_written += written as u64;
+            self.progress_at = now;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::size_of;
+
+    use super::*;
+
+    #[test]
+    fn an_entry_is_small() {
+        // Ten thousand idle streams are ten thousand of each.
+        assert!(size_of::<Entry>() <= 64, "{}", size_of::<Entry>());
+        assert!(size_of::<Card>() <= 160, "{}", size_of::<Card>());
+    }
+
+    #[test]
+    fn a_short_write_is_carried_on() {
+        let mut calls =
+            vec![Ok(3), Err(ErrorKind::Interrupted.into()), Ok(2), Err(ErrorKind::WouldBlock.into())].into_iter();
+        assert_eq!(write_with(10, |_| calls.next().unwrap()), Written::Part(5));
+        assert_eq!(write_with(3, |_| Ok(3)), Written::All);
+        assert_eq!(write_with(3, |_| Err(ErrorKind::BrokenPipe.into())), Written::Broken);
+    }
+}

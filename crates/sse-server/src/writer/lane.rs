@@ -1,0 +1,159 @@
+//! The followers of a topic that get identical bytes.
+
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Instant;
+
+use bytes::Bytes;
+use sse_hub::{Batch, Feed, FeedRead, Gap, GapReason, Grants, Item, SlowPolicy, TopicName};
+use sse_wire::Frame;
+
+use super::entry::Place;
+use super::wheel::Tick;
+use crate::stream::{Framing, Shape, envelope_frame, push_frame};
+
+/// What makes two streams' bytes identical.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct LaneKey {
+    pub(super) topic: TopicName,
+    pub(super) shape: Shape,
+    pub(super) framing: Framing,
+}
+
+/// One lane. A round takes everybody from `caught_up` to `waiting`, and back one by one as the batch is sent to them.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) key: LaneKey,
+    pub(super) generation: u32,
+    pub(super) feed: Arc<Feed>,
+    pub(super) grants: Grants,
+    pub(super) waker: Waker,
+    /// The position of those who are caught up.
+    pub(super) head: u64,
+    pub(super) caught_up: Vec<u32>,
+    pub(super) waiting: Vec<u32>,
+    /// Changes with every round, so that an entry's place tells which list it is in.
+    pub(super) phase: bool,
+    pub(super) round: Option<Round>,
+    /// Entries that belong to it, wherever they stand.
+    pub(super) members: usize,
+    /// When it last sent something to those caught up.
+    pub(super) written: Tick,
+    /// When the hub told of the news that the next round brings.
+    pub(super) told_at: Option<Instant>,
+    /// It stands in the writer's list of active lanes.
+    pub(super) active: bool,
+}
+
+/// A batch on its way to the caught-up.
+#[derive(Debug, Clone)]
+pub(super) struct Round {
+    /// Where those who wait for it stand.
+    pub(super) from: u64,
+    pub(super) bytes: Bytes,
+    pub(super) frames: usize,
+    /// The last thing of its topic was among it.
+    pub(super) ends: bool,
+    pub(super) told_at: Instant,
+}
+
+/// What a lane, or one of its members, has to write next.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// These bytes, which bring the reader to `cursor`.
+    Bytes {
+        bytes: Bytes,
+        frames: usize,
+        cursor: u64,
+        ends: bool,
+    },
+    /// The event that tells of a gap, which ends at `cursor`.
+    Gap {
+        bytes: Bytes,
+        cursor: u64,
+    },
+    CaughtUp,
+}
+
+impl Lane {
+    /// What comes after `cursor`, as one run of bytes. A gap is written as its event.
+    pub(super) fn next_after(&self, cursor: u64) -> Next {
+        match self.feed.read_after(cursor, &self.grants) {
+            FeedRead::CaughtUp => Next::CaughtUp,
+            FeedRead::Frames { batch, cursor } => {
+                let ends = batch.items().last().is_some_and(|item| item.is_end);
+                Next::Bytes { frames: batch.items().len(), bytes: self.encode(&batch), cursor, ends }
+            }
+            FeedRead::Gap { resumed_after } => {
+                let gap = self.gap(cursor, resumed_after);
+                Next::Gap { bytes: self.frame_bytes(&gap.frame()), cursor: resumed_after }
+            }
+        }
+    }
+
+    /// Where to read on: at `cursor`, or by the `latest` policy right before the newest frame.
+    pub(super) fn conflated(&self, cursor: u64) -> u64 {
+        let bounds = self.feed.lag_bounds();
+        if bounds.policy == SlowPolicy::Latest && self.feed.lag(cursor).frames > bounds.frames_max {
+            return self.feed.newest() - 1;
+        }
+        cursor
+    }
+
+    /// Puts an entry among the caught-up; its place.
+    pub(super) fn list(&mut self, key: u32) -> Place {
+        let index = self.caught_up.len() as u32;
+        self.caught_up.push(key);
+        Place::Listed { index, phase: self.phase }
+    }
+
+    /// The position of an entry in one of the lists.
+    pub(super) fn cursor_at(&self, place: Place) -> u64 {
+        match (place, &self.round) {
+            (Place::Listed { phase, .. }, Some(round)) if phase != self.phase => round.from,
+            _ => self.head,
+        }
+    }
+
+    /// Takes an entry out of its list; the one that took its index, if any, with its new place.
+    pub(super) fn unlist(&mut self, place: Place) -> Option<(u32, Place)> {
+        let Place::Listed { index, phase } = place else { return None };
+        let list = if phase == self.phase { &mut self.caught_up } else { &mut self.waiting };
+        list.swap_remove(index as usize);
+        list.get(index as usize).map(|&moved| (moved, place))
+    }
+
+    pub(super) fn gap(&self, from: u64, resumed_after: u64) -> Gap {
+        Gap {
+            requested: self.feed.cursor(from).to_string(),
+            resumed_after: self.feed.cursor(resumed_after),
+            reason: GapReason::Lagged,
+        }
+    }
+
+    pub(super) fn frame_bytes(&self, frame: &Frame) -> Bytes {
+        match self.key.framing {
+            Framing::Chunked => frame.chunk().clone(),
+            Framing::UntilClose => frame.text(),
+        }
+    }
+
+    fn encode(&self, batch: &Batch) -> Bytes {
+        encode(batch.items(), self.key.shape, self.key.framing)
+    }
+}
+
+/// The items' bytes on a stream of this kind. A single frame is shared with the ring; several are put together once.
+pub(super) fn encode(items: &[Item], shape: Shape, framing: Framing) -> Bytes {
+    if let ([item], Shape::Plain, Framing::Chunked) = (items, shape, framing) {
+        return item.frame.chunk().clone();
+    }
+    let mut bytes = Vec::with_capacity(items.iter().map(|item| item.frame.chunk().len()).sum());
+    for item in items {
+        match shape {
+            Shape::Plain => push_frame(&mut bytes, &item.frame, framing),
+            Shape::Envelope => push_frame(&mut bytes, &envelope_frame(item), framing),
+        }
+    }
+    Bytes::from(bytes)
+}

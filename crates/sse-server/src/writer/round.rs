@@ -1,0 +1,108 @@
+//! A lane's rounds: one batch, one `send` for each stream that is caught up.
+
+use std::time::Instant;
+
+use super::entry::{EntrySource, Place, Written};
+use super::lane::{Next, Round};
+use super::thread::{SENDS_PER_TURN, WriterThread};
+use crate::stream::EndReason;
+
+impl WriterThread {
+    /// The hub has told that the lane has something to read.
+    pub(super) fn lane_has_news(&mut self, key: u32, told_at: Instant) {
+        let lane = &mut self.lanes[key as usize];
+        lane.told_at = lane.told_at.or(Some(told_at));
+        if !std::mem::replace(&mut lane.active, true) {
+            self.active_lanes.push_back((key, lane.generation));
+        }
+    }
+
+    /// Gives every active lane a slice of this turn.
+    pub(super) fn run_lanes(&mut self) {
+        for _ in 0..self.active_lanes.len() {
+            let Some((key, generation)) = self.active_lanes.pop_front() else { return };
+            if self.lanes.get(key as usize).is_none_or(|lane| lane.generation != generation) {
+                continue;
+            }
+            if self.run_lane(key) {
+                self.active_lanes.push_back((key, generation));
+            }
+        }
+    }
+
+    /// One slice; true if there is more to do.
+    fn run_lane(&mut self, key: u32) -> bool {
+        if self.lanes[key as usize].round.is_none() && !self.begin_round(key) {
+            return false;
+        }
+        for _ in 0..SENDS_PER_TURN {
+            // A failed send may have ended the lane's last stream, and the lane with it.
+            let Some(lane) = self.lanes.get_mut(key as usize) else { return false };
+            let Some(entry) = lane.waiting.pop() else {
+                self.end_round(key);
+                return true;
+            };
+            self.send_round(key, entry);
+        }
+        true
+    }
+
+    /// Reads the next batch and sets everybody waiting for it. Without one the lane's waker is armed: false.
+    fn begin_round(&mut self, key: u32) -> bool {
+        let tick = self.wheel.now();
+        let lane = &mut self.lanes[key as usize];
+        let (bytes, frames, cursor, ends) = loop {
+            match lane.next_after(lane.conflated(lane.head)) {
+                Next::Bytes { bytes, frames, cursor, ends } => break (bytes, frames, cursor, ends),
+                Next::Gap { bytes, cursor } => {
+                    self.settings.signals.gaps("lagged", lane.caught_up.len() as u64);
+                    break (bytes, 0, cursor, false);
+                }
+                Next::CaughtUp if lane.feed.arm(lane.head, &lane.waker) => {
+                    lane.active = false;
+                    lane.told_at = None;
+                    return false;
+                }
+                Next::CaughtUp => (),
+            }
+        };
+        let from = std::mem::replace(&mut lane.head, cursor);
+        lane.written = tick;
+        let told_at = lane.told_at.take().unwrap_or(self.now);
+        lane.round = Some(Round { from, bytes, frames, ends, told_at });
+        lane.phase = !lane.phase;
+        std::mem::swap(&mut lane.caught_up, &mut lane.waiting);
+        true
+    }
+
+    /// Sends the round's batch to one stream, which is then caught up, or behind with the rest of it.
+    fn send_round(&mut self, lane_key: u32, key: u32) {
+        let lane = &mut self.lanes[lane_key as usize];
+        let Some(round) = &lane.round else { return };
+        let entry = &mut self.entries[key as usize];
+        let written = entry.write(&round.bytes);
+        if written == Written::All && !round.ends {
+            entry.source = EntrySource::Lane { lane: lane_key, place: lane.list(key) };
+            return;
+        }
+        entry.source = EntrySource::Lane { lane: lane_key, place: Place::Off };
+        let (rest, head, ends) = match written {
+            Written::All => (bytes::Bytes::new(), lane.head, round.ends),
+            Written::Part(len) => (round.bytes.slice(len..), lane.head, round.ends),
+            Written::Broken => return self.remove(key, EndReason::Broken),
+        };
+        self.fall_behind(key, rest, head);
+        if ends {
+            self.end_stream(key, EndReason::Ended);
+        }
+        self.advance(key);
+    }
+
+    fn end_round(&mut self, key: u32) {
+        let lane = &mut self.lanes[key as usize];
+        let Some(round) = lane.round.take() else { return };
+        let streams = lane.caught_up.len() as u64;
+        self.settings.signals.delivered(streams * round.frames as u64, streams * round.bytes.len() as u64);
+        self.settings.signals.fanned_out(round.told_at.elapsed());
+    }
+}

@@ -1,0 +1,301 @@
+//! A writer's loop: commands, sockets, news and timers, in turns that none of them can stretch.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_channel::Receiver;
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+
+use super::entry::{Card, Entry, EntrySource, Own, Place};
+use super::lane::{Lane, LaneKey};
+use super::news::{News, NewsBox, NewsOf, WAKE_TOKEN};
+use super::wheel::{Due, Tick, Wheel};
+use super::{Command, Joining, WriterSettings};
+use crate::stream::{EndReason, Source};
+
+/// Streams taken in per turn, so that a burst of them does not hold up those who are there.
+const JOINS_PER_TURN: usize = 64;
+/// Sends per lane and turn: a hot topic's round goes in slices, between which others get theirs.
+pub(super) const SENDS_PER_TURN: usize = 256;
+
+/// One writer.
+#[derive(Debug)]
+pub(super) struct WriterThread {
+    pub(super) settings: WriterSettings,
+    poll: Poll,
+    commands: Receiver<Command>,
+    pub(super) news_box: Arc<NewsBox>,
+    pub(super) entries: Slab<Entry>,
+    pub(super) lanes: Slab<Lane>,
+    pub(super) lanes_by_key: HashMap<LaneKey, u32, ahash::RandomState>,
+    /// Lanes with a round under way or news to look at.
+    pub(super) active_lanes: VecDeque<(u32, u32)>,
+    /// Lanes that wait for more to leave together.
+    pub(super) coalescing: VecDeque<News>,
+    /// Entries that are not caught up.
+    pub(super) behind: Vec<u32>,
+    /// Entries that stopped at their budget and can go on.
+    pub(super) runnable: VecDeque<(u32, u32)>,
+    pub(super) wheel: Wheel,
+    /// When those behind were judged last.
+    pub(super) judged_at: Tick,
+    generation: u32,
+    /// Set while draining: what streams are told.
+    pub(super) end_reason: EndReason,
+    pub(super) now: Instant,
+    stopping: bool,
+}
+
+impl WriterThread {
+    pub(super) fn new(commands: Receiver<Command>, settings: WriterSettings) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let now = Instant::now();
+        Ok(Self {
+            settings,
+            news_box: NewsBox::new(poll.registry())?,
+            poll,
+            commands,
+            entries: Slab::new(),
+            lanes: Slab::new(),
+            lanes_by_key: HashMap::default(),
+            active_lanes: VecDeque::new(),
+            coalescing: VecDeque::new(),
+            behind: Vec::new(),
+            runnable: VecDeque::new(),
+            wheel: Wheel::new(now),
+            judged_at: 0,
+            generation: 0,
+            end_reason: EndReason::Age,
+            now,
+            stopping: false,
+        })
+    }
+
+    pub(super) fn news(&self) -> Arc<NewsBox> {
+        self.news_box.clone()
+    }
+
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(1024);
+        let mut news = Vec::new();
+        let mut due = Vec::new();
+        while !self.stopping {
+            self.wait(&mut events);
+            self.take_commands();
+            for event in &events {
+                if event.token() != WAKE_TOKEN {
+                    let readable = event.is_readable() || event.is_read_closed() || event.is_error();
+                    self.socket_event(event.token().0, readable, event.is_writable());
+                }
+            }
+            self.news_box.take(&mut news);
+            news.drain(..).for_each(|news| self.hear(news));
+            self.end_coalescing();
+            self.run_lanes();
+            self.run_entries();
+            self.wheel.advance(self.now, &mut due);
+            due.drain(..).for_each(|due| self.when_due(due));
+            self.watch_those_behind();
+        }
+        let keys: Vec<usize> = self.entries.iter().map(|(key, _)| key).collect();
+        keys.into_iter().for_each(|key| self.remove(key as u32, EndReason::Stopped));
+    }
+
+    /// Waits for sockets, news, commands or the next tick.
+    fn wait(&mut self, events: &mut Events) {
+        self.news_box.about_to_sleep();
+        let has_work = !self.active_lanes.is_empty()
+            || !self.runnable.is_empty()
+            || !self.commands.is_empty()
+            || !self.news_box.is_empty();
+        let timeout = if has_work { Some(std::time::Duration::ZERO) } else { self.timeout() };
+        if let Err(error) = self.poll.poll(events, timeout)
+            && error.kind() != io::ErrorKind::Interrupted
+        {
+            tracing::error!(%error, "a writer cannot poll");
+        }
+        self.news_box.woke_up();
+        self.now = Instant::now();
+    }
+
+    fn timeout(&self) -> Option<std::time::Duration> {
+        if self.entries.is_empty() {
+            return None;
+        }
+        let now = Instant::now();
+        let tick = self.wheel.until_next(now);
+        let window = self.settings.coalesce_window;
+        let coalesced = self.coalescing.front().map(|news| (news.at + window).saturating_duration_since(now));
+        Some(coalesced.map_or(tick, |coalesced| coalesced.min(tick)))
+    }
+
+    fn take_commands(&mut self) {
+        for _ in 0..JOINS_PER_TURN {
+            match self.commands.try_recv() {
+                Ok(Command::Join(joining)) => self.join(*joining),
+                Ok(Command::Drain(window)) => self.drain(window),
+                Ok(Command::Stop) | Err(crossbeam_channel::TryRecvError::Disconnected) => {
+                    self.stopping = true;
+                    return;
+                }
+                Err(crossbeam_channel::TryRecvError::Empty) => return,
+            }
+        }
+    }
+
+    fn join(&mut self, joining: Joining) {
+        let Joining { socket, plan, seat } = joining;
+        let mut socket = mio::net::TcpStream::from_std(socket);
+        let key = self.entries.vacant_key();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.poll.registry().register(&mut socket, Token(key), interest) {
+            // Without the poller nobody would notice that it closes.
+            tracing::warn!(%error, "cannot watch a stream");
+            self.settings.signals.connection_rejected("poller");
+            return;
+        }
+        let first = plan.first_bytes();
+        self.generation = self.generation.wrapping_add(1);
+        let generation = self.generation;
+        plan.info.begin(&self.settings.signals);
+        let (source, cursor) = match plan.source {
+            Source::Topic { feed, cursor, grants } => {
+                let lane_key = LaneKey { topic: feed.topic().clone(), shape: plan.shape, framing: plan.framing };
+                let lane = self.lane(lane_key, feed, grants);
+                (EntrySource::Lane { lane, place: Place::Off }, cursor)
+            }
+            Source::Several(subscription) => {
+                let waker = self.news_box.waker(NewsOf::Entry { key: key as u32, generation });
+                let own = Own { subscription: *subscription, waker, shape: plan.shape, framing: plan.framing };
+                (EntrySource::Own(Box::new(own)), 0)
+            }
+        };
+        let end_at =
+            self.settings.connection_age_max.map_or(0, |age| self.wheel.after(crate::stream::jittered(age, 0.1)));
+        let card = Box::new(Card { info: plan.info, _seat: seat });
+        self.entries.insert(Entry {
+            socket,
+            generation,
+            source,
+            behind: None,
+            due: 0,
+            written: self.wheel.now(),
+            end_at,
+            received: 0,
+            card,
+        });
+        self.fall_behind(key as u32, first.into(), cursor);
+        self.schedule(key as u32);
+        self.advance(key as u32);
+    }
+
+    /// The lane of this key, made if it is new.
+    fn lane(&mut self, key: LaneKey, feed: sse_hub::Feed, grants: sse_hub::Grants) -> u32 {
+        if let Some(&lane) = self.lanes_by_key.get(&key) {
+            self.lanes[lane as usize].members += 1;
+            return lane;
+        }
+        self.generation = self.generation.wrapping_add(1);
+        let vacant = self.lanes.vacant_entry();
+        let index = vacant.key() as u32;
+        let waker = self.news_box.waker(NewsOf::Lane { key: index, generation: self.generation });
+        let head = feed.newest();
+        vacant.insert(Lane {
+            key: key.clone(),
+            generation: self.generation,
+            feed: Arc::new(feed),
+            grants,
+            waker,
+            head,
+            caught_up: Vec::new(),
+            waiting: Vec::new(),
+            phase: false,
+            round: None,
+            members: 1,
+            written: self.wheel.now(),
+            told_at: None,
+            active: false,
+        });
+        self.lanes_by_key.insert(key, index);
+        // Its first look at the topic arms its waker.
+        self.lane_has_news(index, self.now);
+        index
+    }
+
+    fn hear(&mut self, news: News) {
+        match news.of {
+            NewsOf::Lane { key, generation } => {
+                if self.lanes.get(key as usize).is_some_and(|lane| lane.generation == generation) {
+                    if self.settings.coalesce_window.is_zero() {
+                        self.lane_has_news(key, news.at);
+                    } else {
+                        self.coalescing.push_back(news);
+                    }
+                }
+            }
+            NewsOf::Entry { key, generation } => {
+                if self.entries.get(key as usize).is_some_and(|entry| entry.generation == generation) {
+                    self.advance(key);
+                }
+            }
+        }
+    }
+
+    fn end_coalescing(&mut self) {
+        while let Some(news) = self.coalescing.front().copied() {
+            if news.at + self.settings.coalesce_window > self.now {
+                return;
+            }
+            self.coalescing.pop_front();
+            if let NewsOf::Lane { key, generation } = news.of
+                && self.lanes.get(key as usize).is_some_and(|lane| lane.generation == generation)
+            {
+                self.lane_has_news(key, news.at);
+            }
+        }
+    }
+
+    fn socket_event(&mut self, key: usize, readable: bool, writable: bool) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        if readable && let Some(reason) = entry.drain_input() {
+            self.remove(key as u32, reason);
+            return;
+        }
+        if writable && let Some(behind) = self.entries[key].behind.as_mut() {
+            behind.blocked = false;
+            self.advance(key as u32);
+        }
+    }
+
+    /// Takes the entry at its tick, unless it was moved to another since.
+    fn when_due(&mut self, due: Due) {
+        if self.entries.get(due.key as usize).is_some_and(|entry| entry.due == due.at) {
+            self.attend(due.key);
+        }
+    }
+
+    /// Forgets a stream; its socket is closed.
+    pub(super) fn remove(&mut self, key: u32, reason: EndReason) {
+        self.leave_lists(key);
+        let Some(mut entry) = self.entries.try_remove(key as usize) else { return };
+        let reason = entry.behind.as_ref().and_then(|behind| behind.ending).map_or(reason, |ending| ending.reason);
+        // Closing the descriptor takes it out of the poller as well; this only keeps mio's own books.
+        let _ = self.poll.registry().deregister(&mut entry.socket);
+        if let EntrySource::Lane { lane, .. } = entry.source {
+            self.leave_lane(lane);
+        }
+        entry.card.info.end(reason, &self.settings.signals);
+    }
+
+    fn leave_lane(&mut self, lane: u32) {
+        let members = &mut self.lanes[lane as usize].members;
+        *members -= 1;
+        if *members == 0 {
+            let lane = self.lanes.remove(lane as usize);
+            self.lanes_by_key.remove(&lane.key);
+        }
+    }
+}
