@@ -11,6 +11,8 @@ use sse_wire::{Event, EventId, EventType};
 use super::Problem;
 use super::query::topic;
 
+/// How deep a value may be nested: what most JSON parsers take.
+const DEPTH_MAX: usize = 128;
 /// Most events of one body.
 const EVENTS_MAX: usize = 10_000;
 
@@ -133,25 +135,32 @@ fn data(value: &RawValue) -> Result<String, Problem> {
     if text.starts_with('"') {
         return serde_json::from_str(text).map_err(malformed);
     }
-    Ok(compact(text))
+    compact(text).ok_or_else(|| Problem::bad("data", format!("nested more than {DEPTH_MAX} deep")))
 }
 
-/// Valid JSON without the space between its tokens; numbers stay as they were written.
-fn compact(json: &str) -> String {
+/// Valid JSON without the space between its tokens; numbers stay as they were written. `None` if it is nested too deep for
+/// the parsers of those who get it.
+fn compact(json: &str) -> Option<String> {
     let mut compact = String::with_capacity(json.len());
-    let (mut in_string, mut escaped) = (false, false);
+    let (mut in_string, mut escaped, mut depth) = (false, false, 0_usize);
     for c in json.chars() {
-        if in_string {
-            in_string = escaped || c != '"';
-            escaped = !escaped && c == '\\';
-        } else if c.is_ascii_whitespace() {
-            continue;
-        } else {
-            in_string = c == '"';
+        match c {
+            _ if in_string => {
+                in_string = escaped || c != '"';
+                escaped = !escaped && c == '\\';
+            }
+            '"' => in_string = true,
+            '[' | '{' => depth += 1,
+            ']' | '}' => depth = depth.saturating_sub(1),
+            c if c.is_ascii_whitespace() => continue,
+            _ => (),
+        }
+        if depth > DEPTH_MAX {
+            return None;
         }
         compact.push(c);
     }
-    compact
+    Some(compact)
 }
 
 /// An event from fields as they came. An empty type or id counts as none.

@@ -10,12 +10,16 @@ use sse_hub::{PublishError, SubscribeError};
 
 use super::{ReplyBody, full};
 
-/// One refusal: the status, what was wrong, and where.
+/// One refusal. Boxed, so that what can be refused stays small where nothing is.
 #[derive(Debug, Clone)]
-pub(crate) struct Problem {
+pub(crate) struct Problem(Box<Refusal>);
+
+/// The status, what was wrong, and where.
+#[derive(Debug, Clone)]
+struct Refusal {
     status: StatusCode,
     /// The word that metrics carry.
-    pub(crate) reason: &'static str,
+    reason: &'static str,
     detail: String,
     field: Option<&'static str>,
     header: Option<(HeaderName, HeaderValue)>,
@@ -28,12 +32,15 @@ const RETRY_AFTER_BUSY: Duration = Duration::from_secs(1);
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, reason: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, reason, detail: detail.into(), field: None, header: None, published: Vec::new() }
+        let detail = detail.into();
+        Self(Box::new(Refusal { status, reason, detail, field: None, header: None, published: Vec::new() }))
     }
 
     /// 400: `field` is not as it should be.
     pub(crate) fn bad(field: &'static str, detail: impl Into<String>) -> Self {
-        Self { field: Some(field), ..Self::new(StatusCode::BAD_REQUEST, "malformed", detail) }
+        let mut problem = Self::new(StatusCode::BAD_REQUEST, "malformed", detail);
+        problem.0.field = Some(field);
+        problem
     }
 
     pub(crate) fn not_found() -> Self {
@@ -42,7 +49,7 @@ impl Problem {
 
     pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
         let problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method", format!("this path takes {allow}"));
-        Self { header: Some((ALLOW, HeaderValue::from_static(allow))), ..problem }
+        problem.with_header(ALLOW, HeaderValue::from_static(allow))
     }
 
     pub(crate) fn too_large(bytes_max: usize) -> Self {
@@ -56,18 +63,29 @@ impl Problem {
     }
 
     fn with_retry_after(self, retry_after: Duration) -> Self {
-        Self { header: Some((RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1)))), ..self }
+        self.with_header(RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1)))
+    }
+
+    fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.header = Some((name, value));
+        self
     }
 
     /// Says which events of a batch were published all the same.
-    pub(crate) fn after(self, published: Vec<String>) -> Self {
-        Self { published, ..self }
+    pub(crate) fn after(mut self, published: Vec<String>) -> Self {
+        self.0.published = published;
+        self
     }
 
     /// Says where in the body the fault is.
     pub(crate) fn at(mut self, place: impl std::fmt::Display) -> Self {
-        self.detail = format!("{place}: {}", self.detail);
+        self.0.detail = format!("{place}: {}", self.0.detail);
         self
+    }
+
+    /// The word that metrics carry.
+    pub(crate) fn reason(&self) -> &'static str {
+        self.0.reason
     }
 
     pub(crate) fn into_response(self) -> Response<ReplyBody> {
@@ -81,21 +99,17 @@ impl Problem {
             #[serde(skip_serializing_if = "<[String]>::is_empty")]
             published: &'a [String],
         }
-        let document = Document {
-            title: self.status.canonical_reason().unwrap_or("Error"),
-            status: self.status.as_u16(),
-            detail: &self.detail,
-            field: self.field,
-            published: &self.published,
-        };
+        let Refusal { status, detail, field, header, published, .. } = *self.0;
+        let title = status.canonical_reason().unwrap_or("Error");
+        let document = Document { title, status: status.as_u16(), detail: &detail, field, published: &published };
         let body = serde_json::to_vec(&document).expect("a document of strings and numbers has a JSON form");
         let mut response = Response::new(full(Bytes::from(body)));
-        *response.status_mut() = self.status;
+        *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if let Some((name, value)) = self.header {
+        if let Some((name, value)) = header {
             headers.insert(name, value);
         }
         response

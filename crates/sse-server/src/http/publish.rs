@@ -80,7 +80,7 @@ pub(super) fn close<B>(app: &App, request: &Request<B>, topic: &TopicName) -> Re
     let closed = admit(app, request).and_then(|()| Ok(app.hub.close(topic)?));
     closed
         .map(|receipt| json(&Answer::of(&receipt)))
-        .inspect_err(|problem| app.signals.publish_rejected(problem.reason))
+        .inspect_err(|problem| app.signals.publish_rejected(problem.reason()))
 }
 
 /// Whether this publisher may publish at all, known before its body is read.
@@ -105,7 +105,7 @@ fn conclude(
 ) -> Result<Response<ReplyBody>, Problem> {
     match &answer {
         Ok(_) => app.signals.published(started.elapsed()),
-        Err(problem) => app.signals.publish_rejected(problem.reason),
+        Err(problem) => app.signals.publish_rejected(problem.reason()),
     }
     answer
 }

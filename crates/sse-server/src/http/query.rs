@@ -65,15 +65,18 @@ pub(crate) fn topic(text: &str) -> Result<TopicName, Problem> {
     TopicName::parse(text).map_err(|error| Problem::bad("topic", error.to_string()))
 }
 
+/// A name and its value.
+type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
+
 /// The pairs of a query, decoded. `+` is a space.
 ///
 /// # Errors
 /// 400 for a name or value that is not UTF-8: replacement characters would make another topic of it.
-pub(crate) fn pairs(query: &str) -> Result<Vec<(Cow<'_, str>, Cow<'_, str>)>, Problem> {
+pub(crate) fn pairs(query: &str) -> Result<Vec<Pair<'_>>, Problem> {
     query.split('&').filter(|pair| !pair.is_empty()).map(pair).collect()
 }
 
-fn pair(pair: &str) -> Result<(Cow<'_, str>, Cow<'_, str>), Problem> {
+fn pair(pair: &str) -> Result<Pair<'_>, Problem> {
     let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
     Ok((decode(name)?, decode(value)?))
 }

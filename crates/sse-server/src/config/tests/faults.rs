@@ -289,7 +289,7 @@ preset = 'burst'
             "--drain-windo: unknown flag, did you mean `--drain-window`?",
             "--insecure: expected on or off, got `maybe`",
             "--lag-grace: a value must follow",
-            "--writers: expected a whole number from 1, got `-3`",
+            "--writers: expected a whole number from 1, or off, got `-3`",
             "command line: unknown command `check-confg`, did you mean `check-config`?",
         ],
     );
