@@ -1,0 +1,181 @@
+//! Proves what a server does under load: starts it, runs the load generator against it, keeps the report.
+
+pub mod process;
+pub mod subject;
+mod yardstick;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::loadtest::subject::Subject;
+use crate::loadtest::yardstick::{Pair, Yardstick};
+use crate::{program, workspace};
+
+/// What the load generator exits with when something was lost, repeated, reordered or not published.
+const NOT_WHOLE: i32 = 2;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Streams that are read and verified
+    #[arg(long, default_value_t = 2_000)]
+    subscribers: u32,
+    /// Topics in all
+    #[arg(long, default_value_t = 10)]
+    topics: u32,
+    /// Topics on each stream
+    #[arg(long, default_value_t = 1)]
+    topics_per_subscriber: u32,
+    /// Events per second over all topics; 0 leaves the streams idle
+    #[arg(long, default_value_t = 100.0)]
+    rate: f64,
+    /// Events that go out at once, to one topic
+    #[arg(long, default_value_t = 1)]
+    burst: u32,
+    /// Bytes of data in each event
+    #[arg(long, default_value_t = 200)]
+    event_bytes: usize,
+    /// How long to publish
+    #[arg(long, default_value_t = 10.0)]
+    seconds: f64,
+    /// More streams, that stop reading once they are open
+    #[arg(long, default_value_t = 0)]
+    slow_readers: u32,
+    /// More streams that come each second, and leave
+    #[arg(long, default_value_t = 0.0)]
+    churn: f64,
+    /// Measure this server instead of starting one, as in http://127.0.0.1:8080/events/{topic}
+    #[arg(long)]
+    url: Option<String>,
+    /// Where to POST events, when that differs from --url
+    #[arg(long, requires = "url")]
+    publish_url: Option<String>,
+    /// That server's process, to measure what it uses
+    #[arg(long, requires = "url")]
+    pid: Option<u32>,
+    /// A flag for the server that is started, as in --server-arg=--writers=1 (repeatable)
+    #[arg(long, conflicts_with = "url", allow_hyphen_values = true)]
+    server_arg: Vec<String>,
+    /// Also run the load against a bare loop of sends, in turns, and print the ratio of CPU per delivery
+    #[arg(long, conflicts_with = "url")]
+    yardstick: bool,
+    /// How many pairs of runs the yardstick takes
+    #[arg(long, default_value_t = 3, requires = "yardstick")]
+    pairs: usize,
+    /// More flags for the load generator, behind `--`
+    #[arg(last = true)]
+    loadgen: Vec<String>,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let dir = folder("loadtest")?;
+    if args.yardstick { compare(&args, &dir) } else { measure(&args, &dir) }
+}
+
+/// A folder of the target directory for what a chore writes.
+pub fn folder(name: &str) -> Result<PathBuf> {
+    let dir = workspace::target().join(name);
+    fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
+    Ok(dir)
+}
+
+/// One run, on the server of this workspace or on a given one.
+fn measure(args: &Args, dir: &Path) -> Result<()> {
+    let subject = match &args.url {
+        Some(url) => {
+            subject::build(&[("sse-loadgen", "sse-loadgen")])?;
+            Subject::running(url, args.publish_url.as_deref(), args.pid)
+        }
+        None => {
+            subject::build(&[("sse-server", "sse-server"), ("sse-loadgen", "sse-loadgen")])?;
+            Subject::server(dir, &args.server_arg)?
+        }
+    };
+    let report = dir.join("report.json");
+    let whole = load(args, subject, &report, &[])?;
+    println!("report: {}", report.display());
+    ensure!(whole, "not everything arrived as it should");
+    Ok(())
+}
+
+/// Runs of the same load on the server and on the bare loop, in turns.
+fn compare(args: &Args, dir: &Path) -> Result<()> {
+    ensure!(args.rate > 0.0, "the yardstick measures deliveries: --rate must not be 0");
+    ensure!(args.topics_per_subscriber == 1, "the bare loop has one topic on each stream");
+    subject::build(&[("sse-server", "sse-server"), ("sse-loadgen", "sse-loadgen"), ("sse-benches", "bare_loop")])?;
+    let mut pairs = Vec::new();
+    let mut whole = true;
+    for number in 1..=args.pairs {
+        let server_json = dir.join(format!("pair-{number}-server.json"));
+        let bare_json = dir.join(format!("pair-{number}-bare.json"));
+        let quiet: &[&str] = if number == 1 { &[] } else { &["--quiet"] };
+        // Who goes first alternates, so that a machine that slows down or warms up favours nobody.
+        for is_server in [number % 2 == 1, number % 2 == 0] {
+            if is_server {
+                whole &= load(args, Subject::server(dir, &args.server_arg)?, &server_json, quiet)?;
+            } else {
+                load(args, Subject::bare_loop(dir)?, &bare_json, &["--quiet"])?;
+            }
+        }
+        let pair = Pair::of(&read(&server_json)?, &read(&bare_json)?)?;
+        println!("pair {number} of {}: {pair}", args.pairs);
+        pairs.push(pair);
+    }
+    let yardstick = Yardstick::new(pairs)?;
+    println!("{yardstick}");
+    let mut report = read(&dir.join("pair-1-server.json"))?;
+    report["yardstick"] = yardstick.to_json();
+    let path = dir.join("report.json");
+    write(&path, &report)?;
+    println!("report: {}", path.display());
+    ensure!(whole, "not everything arrived as it should");
+    Ok(())
+}
+
+/// Runs the load generator on `subject` and stops that; gives whether everything arrived as it should.
+fn load(args: &Args, subject: Subject, report: &Path, more: &[&str]) -> Result<bool> {
+    let subject = if args.topics_per_subscriber > 1 { subject.with_several_topics() } else { subject };
+    let mut command = subject::loadgen(&subject);
+    args.pass_on(&mut command);
+    command.arg("--json").arg(report).args(more).args(&args.loadgen);
+    let status = command.status().with_context(|| format!("running {}", program::shown(&command)))?;
+    // A server that died tells more than what came of it.
+    subject.stop()?;
+    match status.code() {
+        Some(0) => Ok(true),
+        Some(NOT_WHOLE) => Ok(false),
+        _ => bail!("{status}: {}", program::shown(&command)),
+    }
+}
+
+impl Args {
+    fn pass_on(&self, command: &mut Command) {
+        let flags = [
+            ("--subscribers", self.subscribers.to_string()),
+            ("--topics", self.topics.to_string()),
+            ("--topics-per-subscriber", self.topics_per_subscriber.to_string()),
+            ("--rate", self.rate.to_string()),
+            ("--burst", self.burst.to_string()),
+            ("--event-bytes", self.event_bytes.to_string()),
+            ("--seconds", self.seconds.to_string()),
+            ("--slow-readers", self.slow_readers.to_string()),
+            ("--churn", self.churn.to_string()),
+        ];
+        for (flag, value) in flags {
+            command.arg(flag).arg(value);
+        }
+    }
+}
+
+/// A report as JSON.
+pub fn read(path: &Path) -> Result<Value> {
+    let text = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("{} is no JSON", path.display()))
+}
+
+pub fn write(path: &Path, report: &Value) -> Result<()> {
+    fs::write(path, serde_json::to_vec_pretty(report)?).with_context(|| format!("writing {}", path.display()))
+}

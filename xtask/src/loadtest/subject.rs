@@ -1,0 +1,110 @@
+//! What is measured: a server that this chore starts and stops, or one that runs already.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::loadtest::process::Process;
+use crate::{program, workspace};
+
+/// A server to measure.
+#[derive(Debug)]
+pub struct Subject {
+    pub follow_url: String,
+    pub publish_url: String,
+    pub pid: Option<u32>,
+    process: Option<Process>,
+}
+
+impl Subject {
+    /// A server that runs already, by its URL template.
+    pub fn running(follow_url: &str, publish_url: Option<&str>, pid: Option<u32>) -> Self {
+        let publish_url = publish_url.unwrap_or(follow_url).to_owned();
+        Self { follow_url: follow_url.to_owned(), publish_url, pid, process: None }
+    }
+
+    /// This workspace's server, with `args` behind its own; what it writes goes to `dir`.
+    pub fn server(dir: &Path, args: &[String]) -> Result<Self> {
+        let mut command = Command::new(release("sse-server"));
+        command.args(["--admin-listen", "127.0.0.1:0"]);
+        Self::start(command, "sse-server", dir, args)
+    }
+
+    /// The yardstick, which does nothing but send.
+    pub fn bare_loop(dir: &Path) -> Result<Self> {
+        Self::start(Command::new(release("bare_loop")), "bare_loop", dir, &[])
+    }
+
+    fn start(mut command: Command, name: &str, dir: &Path, args: &[String]) -> Result<Self> {
+        let ready = dir.join(format!("{name}.ready"));
+        if ready.exists() {
+            fs::remove_file(&ready).context("removing the last run's ready file")?;
+        }
+        command.args(["--listen", "127.0.0.1:0", "--ready-file"]).arg(&ready).args(args);
+        let mut process = Process::start(&mut command, &dir.join(format!("{name}.log")))?;
+        let address = address(&process.ready(&ready)?)?;
+        Ok(Self {
+            follow_url: format!("http://{address}/events/{{topic}}"),
+            publish_url: format!("http://{address}/events/{{topic}}"),
+            pid: Some(process.pid()),
+            process: Some(process),
+        })
+    }
+
+    /// Follows several topics on each stream from here on, as the native interface does it.
+    pub fn with_several_topics(mut self) -> Self {
+        if self.process.is_some() {
+            self.follow_url = self.follow_url.replace("/events/{topic}", "/events?{topic=*}");
+        }
+        self
+    }
+
+    /// Stops what was started; a server that had died by then is an error.
+    pub fn stop(self) -> Result<()> {
+        self.process.map_or(Ok(()), Process::stop)
+    }
+}
+
+/// The first address in a ready file.
+fn address(ready: &str) -> Result<String> {
+    let ready: serde_json::Value = serde_json::from_str(ready).context("the ready file is no JSON")?;
+    Ok(ready["listen"][0].as_str().context("the ready file names no address")?.to_owned())
+}
+
+fn release(name: &str) -> PathBuf {
+    workspace::target().join("release").join(name)
+}
+
+/// Builds programs in release, each named by its package and itself.
+pub fn build(programs: &[(&str, &str)]) -> Result<()> {
+    let mut cargo = workspace::cargo(&["build", "--release"]);
+    for (package, program) in programs {
+        cargo.args(["--package", package, "--bin", program]);
+    }
+    program::run(&mut cargo)
+}
+
+/// The load generator's command.
+pub fn loadgen(subject: &Subject) -> Command {
+    let mut command = Command::new(release("sse-loadgen"));
+    command.args(["--follow-url", &subject.follow_url, "--publish-url", &subject.publish_url]);
+    if let Some(pid) = subject.pid {
+        command.args(["--server-pid", &pid.to_string()]);
+    }
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_read_from_the_ready_file() {
+        let ready = r#"{"listen":["127.0.0.1:41234","[::1]:5"],"admin":"127.0.0.1:41235"}"#;
+        assert_eq!(address(ready).unwrap(), "127.0.0.1:41234");
+        assert!(address("{}").is_err());
+        assert!(address("").is_err());
+    }
+}
