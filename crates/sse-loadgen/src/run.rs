@@ -21,7 +21,7 @@ use crate::scenario::{Plan, Scenario, ScenarioError};
 use crate::stamp::Stamper;
 
 /// How often the main thread looks around.
-const TICK: Duration = Duration::from_millis(5);
+const TICK: Duration = Duration::from_millis(20);
 /// Between the decision to publish and the first event, so that all publishers are ready for it.
 const LEAD: Duration = Duration::from_millis(20);
 /// Descriptors beside the streams: publishers, pollers, standard streams, the ones of the host.

@@ -4,6 +4,9 @@ use std::net::{SocketAddr, ToSocketAddrs};
 
 use crate::template::Template;
 
+/// What a server's logs may call this tool.
+const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+
 /// Why a URL cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -29,7 +32,7 @@ pub enum TargetError {
 pub(crate) struct Target {
     pub(crate) addr: SocketAddr,
     pub(crate) template: Template,
-    /// `Host` and the user's headers, each line with its end.
+    /// `Host`, `User-Agent` and the user's headers, each line with its end.
     headers: String,
 }
 
@@ -40,7 +43,7 @@ impl Target {
         let (authority, path) = rest.split_at(at);
         let addr =
             resolve(authority).map_err(|source| TargetError::Authority { authority: authority.to_owned(), source })?;
-        let mut lines = format!("Host: {authority}\r\n");
+        let mut lines = format!("Host: {authority}\r\nUser-Agent: {USER_AGENT}\r\n");
         for header in headers {
             lines.push_str(check_header(header)?);
             lines.push_str("\r\n");
@@ -90,10 +93,11 @@ mod tests {
         let target = Target::parse("http://127.0.0.1:81/events/{topic}", &["X-A: b".to_owned()]).unwrap();
         assert_eq!(target.addr, SocketAddr::from(([127, 0, 0, 1], 81)));
         let request = String::from_utf8(target.follow(&["t".to_owned()])).unwrap();
-        assert_eq!(
-            request,
-            "GET /events/t HTTP/1.1\r\nAccept: text/event-stream\r\nHost: 127.0.0.1:81\r\nX-A: b\r\n\r\n"
+        let expected = format!(
+            "GET /events/t HTTP/1.1\r\nAccept: text/event-stream\r\nHost: 127.0.0.1:81\r\n\
+            User-Agent: {USER_AGENT}\r\nX-A: b\r\n\r\n"
         );
+        assert_eq!(request, expected);
         let mut publish = Vec::new();
         target.publish(&["t".to_owned()], 5, &mut publish);
         assert!(publish.starts_with(b"POST /events/t HTTP/1.1\r\nContent-Length: 5\r\n"));
