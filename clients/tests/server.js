@@ -9,6 +9,9 @@ import { waitFor } from "./wait.js";
 
 const binary = process.env.SSE_SERVER_BIN;
 
+/** The server reads `SSE_*` as its settings: those it gets are the flags below and no others. */
+const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("SSE_")));
+
 export class Server {
   #child;
   #dir;
@@ -24,7 +27,7 @@ export class Server {
     // A short exact reconnection time, so that the many cuts here take no patience.
     flags.push("--retry", "100ms", "--retry-jitter", "0");
     if (origin) flags.push("--cors-origin", origin);
-    server.#child = spawn(binary, flags, { stdio: ["ignore", "ignore", "pipe"] });
+    server.#child = spawn(binary, flags, { env, stdio: ["ignore", "ignore", "pipe"] });
     server.#child.stderr.on("data", (text) => (server.#log = (server.#log + text).slice(-16_384)));
     server.#child.on("error", (error) => (server.#log += error));
     const { listen } = await waitFor("the server's ready file", () => server.#ready(ready));
