@@ -1,19 +1,40 @@
-//! The commands `publish` and `subscribe`.
+//! The commands `publish` and `subscribe`: a server's clients on the command line, over plain HTTP/1.1.
+
+use std::future::Future;
+
+use anyhow::Context;
 
 use crate::config::{PublishArgs, SubscribeArgs};
 
-/// Publishes one event, or one for each line of standard input.
+mod backoff;
+mod exchange;
+mod publish;
+mod show;
+mod subscribe;
+mod target;
+
+/// Publishes one event, or one for each line of standard input, in order and over one connection; prints the ids. Stops
+/// at the first refusal.
 ///
 /// # Errors
-/// What went wrong, for a person.
-pub fn publish(_args: &PublishArgs) -> anyhow::Result<()> {
-    anyhow::bail!("not there yet")
+/// What went wrong, for a person; with the line's number if lines are published.
+pub fn publish(args: &PublishArgs) -> anyhow::Result<()> {
+    block_on(publish::run(args))
 }
 
-/// Follows and prints events.
+/// Prints events as they come. A stream that is cut is resumed after the last event printed, until the server says that
+/// it is over or standard output is closed; standard error tells of cuts and gaps.
 ///
 /// # Errors
 /// What went wrong, for a person.
-pub fn subscribe(_args: &SubscribeArgs) -> anyhow::Result<()> {
-    anyhow::bail!("not there yet")
+pub fn subscribe(args: &SubscribeArgs) -> anyhow::Result<()> {
+    block_on(subscribe::run(args))
+}
+
+fn block_on(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
+    let done = runtime.block_on(command);
+    // A thread may still wait for standard input, or for a name's address: nobody else does.
+    runtime.shutdown_background();
+    done
 }

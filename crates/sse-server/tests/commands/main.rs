@@ -1,0 +1,8 @@
+//! The commands of the binary, as they are run: against the real server, and against scripted ones that misbehave.
+
+mod command;
+mod fake;
+mod publish;
+mod reference;
+mod server;
+mod subscribe;
