@@ -84,7 +84,7 @@ fn table<'a>(settings: impl Iterator<Item = &'a Setting>, layer: Layer) -> Strin
 }
 
 fn row(setting: &Setting, layer: Layer) -> String {
-    let repeatable = if setting.kind.list && layer == Layer::Flag { " (repeatable)" } else { "" };
+    let repeatable = if setting.kind.list { " (repeatable)" } else { "" };
     let meaning = setting.doc_lines().collect::<Vec<_>>().join(" ");
     format!(
         "| `{} {}`{repeatable} | {} | {}{} | {} |\n",

@@ -1,7 +1,10 @@
 //! `[[topic]]` tables: bounds for the topics that match a pattern.
 
+use std::cmp::Ordering;
 use std::num::NonZeroUsize;
 use std::time::Duration;
+
+use sse_hub::Selector;
 
 use super::setting::{default, nothing, settings};
 use super::settings::Config;
@@ -39,14 +42,25 @@ settings! {
     }
 }
 
-/// Which topics a rule is for, as written.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TopicPattern(Box<str>);
+/// Which topics a rule is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicPattern(Selector);
 
 impl TopicPattern {
-    /// The pattern: a topic, a URI template or `*`.
-    pub fn as_str(&self) -> &str {
+    /// The topics meant.
+    pub fn selector(&self) -> &Selector {
         &self.0
+    }
+
+    /// The pattern as it was written: a topic, a URI template or `*`.
+    pub fn as_str(&self) -> &str {
+        self.0.text().as_str()
+    }
+}
+
+impl PartialOrd for TopicPattern {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        self.as_str().partial_cmp(other.as_str())
     }
 }
 
@@ -55,16 +69,11 @@ impl Scalar for TopicPattern {
     const EXPECTS: &'static str = "a topic, a URI template or *, of 1 to 1,024 bytes without control characters";
 
     fn parse(text: &str) -> Result<Self, Wrong> {
-        /// As long as a topic may be.
-        const PATTERN_BYTES_MAX: usize = 1024;
-        if text.is_empty() || text.len() > PATTERN_BYTES_MAX || text.chars().any(char::is_control) {
-            return Err(Wrong::default());
-        }
-        Ok(Self(text.into()))
+        Selector::parse(text).map(Self).map_err(|_| Wrong::default())
     }
 
     fn text(&self) -> String {
-        self.0.to_string()
+        self.as_str().to_owned()
     }
 }
 

@@ -90,7 +90,21 @@ fn admin_off_loopback_needs_a_token() {
 fn tokens_come_from_files_too() {
     let fixture = concat!("@", env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/config/admin-token");
     let config = config("", &[], &["--admin-token", fixture]);
-    assert_eq!(config.admin_token.expect("it was given").reveal(), "fixture-of-an-admin-token");
+    let token = config.admin_token.expect("it was given");
+    assert_eq!(token.reveal(), "fixture-of-an-admin-token");
+    assert_eq!(format!("{token:?}"), "Secret(hidden)");
+    check(
+        "",
+        &[],
+        &["--admin-token=@/dev/null/none"],
+        &[
+            "--admin-token: expected printable ASCII without spaces, or @FILE to read it from a file, or off, got something \
+         else, not shown (reading the file it names: Not a directory (os error 20))",
+        ],
+    );
+    // Endless, but not read to the end.
+    let endless = outcome("", &[], &["--admin-token=@/dev/zero"]);
+    assert!(endless[0].starts_with("--admin-token: expected"), "{endless:?}");
 }
 
 const CANARY: &str = "canary-9f31";

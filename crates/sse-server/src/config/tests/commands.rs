@@ -106,6 +106,20 @@ fn words_that_are_no_command() {
     }
 }
 
+/// What follows an unknown flag is its value, unless it is something else by itself.
+#[test]
+fn unknown_flags_take_their_value_along() {
+    let unknown = "--q: unknown flag, `--help` lists them all";
+    let retry = "--retr: unknown flag, did you mean `--retry`?";
+    assert_eq!(command(&["--q", "value"]), unknown);
+    assert_eq!(command(&["--q", "--retr=3s"]), format!("{unknown}\n{retry}"));
+    let missing = "command line: the following required arguments were not provided: <URL>";
+    assert_eq!(command(&["--q", "publish"]), format!("{unknown}\n{missing}"));
+    let word =
+        "command line: unknown command `frobnicate`, commands are serve, check-config, config, publish, subscribe";
+    assert_eq!(command(&["--q=1", "frobnicate"]), format!("{unknown}\n{word}"));
+}
+
 /// Whoever is called like a command can be named all the same.
 #[test]
 fn values_that_look_like_commands() {

@@ -181,6 +181,12 @@ fn later_layers_win_for_every_type() {
 }
 
 #[test]
+fn ratios_have_no_sign() {
+    assert_eq!(config("", &[], &["--retry-jitter", "0.5"]).retry_jitter.get(), 0.5);
+    check("retry_jitter = -0.0", &[], &[], &["retry_jitter = 0"]);
+}
+
+#[test]
 fn secrets_layer_too() {
     let token = |env: &[(&str, &str)], args: &[&str]| {
         config("admin_token = 'one'", env, args).admin_token.map(|token| token.reveal().to_owned())
@@ -265,6 +271,19 @@ fn the_file_is_named_by_the_later_layer() {
     assert_eq!(named(&[("SSE_CONFIG", "a.toml")], &["--config", "b.toml"]), "--config: reading b.toml: not there");
     assert_eq!(named(&[("SSE_CONFIG", "a.toml")], &["--config", "off"]), "loaded");
     check("retry = '5s'", &[("SSE_CONFIG", "a.toml")], &[], &["retry = \"5s\""]);
+}
+
+#[test]
+fn a_file_may_have_four_mebibytes() {
+    let path = std::env::temp_dir().join(format!("sse-server-config-{}.toml", std::process::id()));
+    let read = |bytes: usize| {
+        std::fs::write(&path, vec![b'#'; bytes]).expect("the temporary folder can be written to");
+        super::super::file::read(&path).map(|text| text.len())
+    };
+    let (most, more) = (read(4 << 20), read((4 << 20) + 1));
+    std::fs::remove_file(&path).expect("it was just written");
+    assert_eq!(most, Ok(4 << 20));
+    assert_eq!(more, Err(format!("{} is larger than 4MiB", path.display())));
 }
 
 #[test]

@@ -15,7 +15,7 @@ ready_file = \"quote\\\" back\\\\slash\"
 retry = '1500ms'
 retry_jitter = 0.125
 connection_age_max = '90m'
-cors_origin = ['https://a.example', 'http://[::1]:3000']
+cors_origin = ['https://a.example', 'http://[::1]:3000', 'http://[::1]']
 host = ['a.example', '::1']
 busy_reply = '503'
 coalesce_window = '250us'
@@ -79,6 +79,12 @@ fn the_reference_names_everything() {
         assert!(cells[2].ends_with(['.', '`']), "a sentence: {row}");
         assert_eq!(cells[3], "restart |", "{row}");
     }
+    let headings: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    let mut groups: Vec<&str> = SETTINGS.iter().map(|setting| setting.group).collect();
+    groups.dedup();
+    groups.push("`[[topic]]` tables in the file");
+    assert_eq!(headings, groups);
+    assert_eq!(text.matches(" (repeatable) |").count(), 3, "{text}");
     assert!(text.contains("`--listen ADDR` (repeatable) | 127.0.0.1:8080 |"), "{text}");
     assert!(text.contains("| cores |") && text.contains("| a quarter of memory |"), "{text}");
     assert!(text.contains("From 1ms to 24h."), "{text}");

@@ -106,6 +106,30 @@ fn faults_in_tables() {
 }
 
 #[test]
+fn patterns_mean_topics() {
+    let config = config("[[topic]]\nmatch = '/runs/{id}'\n[[topic]]\nmatch = 'news'", &[], &[]);
+    let matches = |index: usize, topic: &str| config.topics[index].pattern.selector().matches(topic);
+    assert!(matches(0, "/runs/7") && !matches(0, "news"));
+    assert!(matches(1, "news") && !matches(1, "/runs/7"));
+    let longest = "x".repeat(1024);
+    check(
+        &format!("[[topic]]\nmatch = '{longest}'"),
+        &[],
+        &[],
+        &["[[topic]]", &format!("match = \"{longest}\""), "preset = \"default\""],
+    );
+    let found = outcome(&format!("[[topic]]\nmatch = '{longest}x'"), &[], &[]);
+    assert!(found[0].starts_with("sse.toml:2: match: expected a topic"), "{found:?}");
+}
+
+/// A rule may use all the memory there is for rings, and no more.
+#[test]
+fn a_ring_may_be_as_large_as_all_rings() {
+    let config = config("rings_bytes_max = '8MiB'\n[[topic]]\nmatch = 'a'\nring_bytes_max = '8MiB'", &[], &[]);
+    assert_eq!(config.topics[0].limits(&config).ring_bytes_max, config.rings_bytes_max);
+}
+
+#[test]
 fn tables_belong_in_the_file() {
     check(
         "",
