@@ -81,10 +81,11 @@ pub fn run(args: Args) -> Result<()> {
         }
     }
     let total = summary(&done);
-    if total.is_empty() && args.steps.is_empty() {
+    if !total.is_empty() {
+        println!("\n{total}");
+    } else if args.steps.is_empty() {
         bail!("no test ran");
     }
-    println!("\n{total}");
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::loadtest::subject;
 use crate::tally::Tally;
 use crate::{program, setup, workspace};
 
@@ -21,7 +22,8 @@ pub fn tests() -> Result<Tally> {
     let dir = workspace::root().join("clients/tests");
     let python = workspace::target().join("clients/python");
     let results = workspace::target().join("clients/results.tap");
-    program::run(&mut workspace::cargo(&["build", "--release", "--package", "sse-server", "--bin", "sse-server"]))?;
+    // Together with the load generator, as loadtest builds them: alone, its dependencies would be built once more.
+    subject::build(&[("sse-server", "sse-server"), ("sse-loadgen", "sse-loadgen")])?;
     install(&dir.join("package-lock.json"), &dir.join("node_modules"), npm)?;
     install(&dir.join("python/requirements.txt"), &python, pip)?;
     let ran = program::run(&mut node(&dir, &python, &results));
