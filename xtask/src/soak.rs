@@ -19,9 +19,10 @@ use crate::loadtest::{folder, read, write};
 use crate::program;
 use crate::soak::verdict::Verdict;
 
-/// Topics are few and rings short, so that all history is full, and memory level, well before the warm-up is over.
-const TOPICS: &str = "4";
-const SERVER_ARGS: [&str; 2] = ["--ring-frames-max", "1024"];
+/// Topics are few and rings short, so that all history is full, and memory level, within half a minute.
+const STEADY_TOPICS: &str = "4";
+const BURST_TOPICS: &str = "2";
+const SERVER_ARGS: [&str; 2] = ["--ring-frames-max", "256"];
 /// The part of the time that is not judged, and at least so many seconds of it, but never more than half.
 const WARM_UP_PART: f64 = 0.2;
 const WARM_UP_SECONDS: f64 = 60.0;
@@ -121,7 +122,7 @@ impl Args {
 
     fn steady(&self, server: &Subject, dir: &Path) -> Command {
         let mut command = subject::loadgen(server);
-        command.args(["--topics", TOPICS, "--topic-prefix", "steady-"]);
+        command.args(["--topics", STEADY_TOPICS, "--topic-prefix", "steady-"]);
         command.args(["--subscribers", &self.subscribers.to_string(), "--rate", &self.rate.to_string()]);
         command.args(["--churn", &self.churn.to_string(), "--seconds", &self.seconds().to_string()]);
         command.args(["--sample-interval", &self.sample_interval.to_string()]);
@@ -133,7 +134,7 @@ impl Args {
     fn bursts(&self, server: &Subject, dir: &Path) -> Command {
         let mut command = subject::loadgen(server);
         let seconds = self.seconds() + BURSTS_LONGER;
-        command.args(["--topics", TOPICS, "--topic-prefix", "bursts-"]);
+        command.args(["--topics", BURST_TOPICS, "--topic-prefix", "bursts-"]);
         command.args(["--subscribers", &self.burst_subscribers.to_string(), "--rate", &self.burst.to_string()]);
         command.args(["--burst", &self.burst.to_string(), "--seconds", &seconds.to_string()]);
         command.args(["--slow-readers", &self.slow_readers.to_string(), "--slow-hold", "10"]);

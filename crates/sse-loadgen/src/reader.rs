@@ -122,15 +122,14 @@ impl<'a> Reader<'a> {
         while self.opening < self.opening_max {
             let Some(number) = self.to_open.next() else { return };
             let role = if number < self.context.scenario.subscribers { Role::Steady } else { Role::Slow };
-            match self.open(number, role) {
+            match self.open(self.context.plan.layout.first_topic(number), role) {
                 Ok(_) => self.opening += 1,
                 Err(error) => return self.context.control.fail(format!("a connection could not be opened: {error}")),
             }
         }
     }
 
-    fn open(&mut self, number: u32, role: Role) -> io::Result<usize> {
-        let first_topic = self.context.plan.layout.first_topic(number);
+    fn open(&mut self, first_topic: u32, role: Role) -> io::Result<usize> {
         let request = self.context.plan.follow_request(first_topic);
         let stream = self.connector.open(role)?;
         let since = self.context.clock.nanos();
@@ -179,7 +178,7 @@ impl<'a> Reader<'a> {
             }
         }
         while let Some(number) = self.visits.coming(now) {
-            match self.open(number, Role::Visitor) {
+            match self.open(self.context.plan.layout.first_topic(number), Role::Visitor) {
                 Ok(key) => self.visits.came(key, now),
                 Err(error) => self.visit_failed(&error),
             }
