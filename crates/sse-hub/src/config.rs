@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Selector;
+use crate::{Lag, Selector};
 
 /// What a topic keeps in memory. Whatever comes first ends a frame's life.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,9 +21,9 @@ pub enum SlowPolicy {
     /// Its stream ends; it can come back and resume.
     #[default]
     Evict,
-    /// It jumps to the newest frame and is told of the gap.
+    /// It is told of a gap and goes on with the newest frame, or with the first end of a topic: ends are never skipped.
     Skip,
-    /// Whenever it has more than `frames_max` frames to read, it gets the newest one of each topic only.
+    /// Whenever it is over a bound, it gets the newest frame of each topic only, without a gap.
     Latest,
 }
 
@@ -38,6 +38,12 @@ pub struct LagBounds {
     pub grace: Duration,
     /// What happens then.
     pub policy: SlowPolicy,
+}
+
+impl LagBounds {
+    pub(crate) fn are_exceeded_by(&self, lag: Lag) -> bool {
+        lag.frames > self.frames_max || lag.bytes > self.bytes_max
+    }
 }
 
 /// How one topic is kept and followed.
@@ -74,7 +80,7 @@ pub struct HubConfig {
     pub topics_per_subscription_max: usize,
     /// Most topics of one event.
     pub topics_per_event_max: usize,
-    /// Most bytes of one event's data.
+    /// Most bytes of one event: its data, id, type and comment.
     pub event_bytes_max: usize,
     /// Most bytes of all rings together.
     pub rings_bytes_max: usize,

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use crate::batch::{Batch, Item};
-use crate::subscribe::Resolved;
-use crate::topic::{Life, Topic};
+use crate::grants::Sight;
+use crate::start::Resolved;
+use crate::topic::Topic;
 use crate::{Cursor, Gap, Grants, Hub, Lag, LagBounds, Start, SubscribeError, TopicName};
 
 /// A topic's frames by cursor, and a waker for news: one feed serves any number of streams.
@@ -51,11 +52,11 @@ impl Feed {
     /// # Errors
     /// [`SubscribeError::Ended`] if the topic is closed and has nothing left for it.
     pub fn resolve(&self, start: &Start) -> Result<(u64, Option<Gap>), SubscribeError> {
-        let settled = self.hub.inner.order.settled(&[self.topic.shard]);
+        let settled = self.hub.inner.order.settled(&[self.topic.shard as usize]);
         let wanted = start.wanted(self.hub.epoch(), settled);
         let state = self.topic.lock();
         let Resolved { cursor, gap } = wanted.resolve(&state.ring);
-        if gap.is_none() && cursor >= state.ring.newest() && matches!(state.life(), Life::Closed { .. }) {
+        if gap.is_none() && state.is_over_after(cursor) {
             return Err(SubscribeError::Ended);
         }
         Ok((cursor, gap.map(|reason| start.gap(self.hub.epoch(), cursor, reason))))
@@ -68,6 +69,7 @@ impl Feed {
         if floor > cursor {
             return FeedRead::Gap { resumed_after: floor };
         }
+        let mut sight = Sight::new(grants, &self.topic.name);
         let mut batch = Batch::default();
         let mut read_to = cursor;
         for entry in state.ring.after(cursor) {
@@ -75,7 +77,7 @@ impl Feed {
                 break;
             }
             read_to = entry.sequence;
-            if entry.visible_to(grants) {
+            if sight.sees(entry) {
                 batch.push(Item::new(entry, &self.topic.name));
             }
         }
@@ -94,7 +96,7 @@ impl Feed {
 
     /// How far behind `cursor` is.
     pub fn lag(&self, cursor: u64) -> Lag {
-        self.topic.lock().lag(cursor)
+        self.topic.lock().ring.lag(cursor)
     }
 
     /// What counts as too far, and what happens then.
@@ -115,6 +117,6 @@ impl Feed {
 
 impl Drop for Feed {
     fn drop(&mut self) {
-        self.topic.lock().unfollow(self.key);
+        self.topic.lock().unfollow_feed(self.key);
     }
 }

@@ -60,14 +60,6 @@ impl Gap {
     }
 }
 
-/// Frames that a reader's cursor has to pass over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Missed {
-    pub(crate) from: u64,
-    pub(crate) resumed_after: u64,
-    pub(crate) reason: GapReason,
-}
-
 /// The `sse.end` event of a closed topic, without its id.
 pub(crate) fn end_event(topic: &str) -> Event {
     #[derive(Serialize)]
@@ -82,7 +74,7 @@ fn signal(event_type: &str, data: &impl Serialize) -> Event {
     Event::new(data).with_type(EventType::parse(event_type).expect("the types of signals are one line"))
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::Epoch;

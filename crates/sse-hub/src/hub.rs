@@ -1,27 +1,25 @@
 //! The hub: takes events in, hands subscriptions out.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::task::Waker;
+use std::sync::atomic::AtomicU32;
 
-use parking_lot::{Mutex, RwLock};
 use slab::Slab;
-use smallvec::SmallVec;
-use sse_wire::{Event, Frame, FrameDraft};
 
-use crate::budget::{Budget, Charge};
-use crate::config::{HubConfig, TopicPolicy};
+use crate::budget::Budget;
+use crate::config::HubConfig;
 use crate::gap::end_event;
 use crate::merge::Merge;
-use crate::order::{Appending, Order};
-use crate::publish::check_reserved;
-use crate::registry::SelectorRegistry;
-use crate::ring::{Entry, EntryKind, Meta};
+use crate::order::Order;
+use crate::publish::{check_reserved, text_bytes};
+use crate::ring::EntryKind;
 use crate::signals::Signals;
-use crate::table::Table;
+use crate::sweep::Rounds;
+use crate::sync::Mutex;
 use crate::topic::{Life, Topic, TopicState};
+use crate::topics::Topics;
 use crate::{
-    Cursor, Epoch, Feed, Publication, PublishError, Receipt, SubscribeError, SubscribeOptions, Subscription, TopicName,
+    Cursor, Epoch, Feed, HubBuilder, Publication, PublishError, Receipt, SubscribeError, SubscribeOptions,
+    Subscription, TopicName,
 };
 
 /// A handle to a hub; cloning shares it.
@@ -30,83 +28,23 @@ pub struct Hub {
     pub(crate) inner: Arc<HubInner>,
 }
 
-/// Lock order: `selectors`, a `Merge`'s reader, append locks in index order, a table's slice, a topic, then the locks
-/// that nothing is taken under (marks, group members, floors).
+/// Lock order: `selectors`, a merge's reader, append locks in index order, a table's own lock, a topic, a group's members,
+/// a merge's marks. The floors of a table come after its own lock; `merges` and `watched` are held alone.
 #[derive(Debug)]
 pub(crate) struct HubInner {
     pub(crate) config: HubConfig,
     pub(crate) epoch: Epoch,
     pub(crate) order: Order,
-    pub(crate) tables: Box<[Table]>,
-    pub(crate) selectors: RwLock<SelectorRegistry>,
+    pub(crate) topics: Topics,
     /// Subscriptions over several topics, for the sweep.
     pub(crate) merges: Mutex<Slab<Arc<Merge>>>,
+    /// Topics with subscribers of their own of whom somebody may be behind, for the sweep; each once.
+    pub(crate) watched: Mutex<Vec<Arc<Topic>>>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) signals: Signals,
-    pub(crate) topic_count: AtomicUsize,
     /// Whole seconds since the first sweep.
     pub(crate) tick: AtomicU32,
-    pub(crate) sweep: Mutex<crate::sweep::SweepState>,
-    default_policy: Arc<TopicPolicy>,
-    policies: Vec<(crate::Selector, Arc<TopicPolicy>)>,
-    hasher: ahash::RandomState,
-}
-
-/// Builds a [`Hub`].
-#[derive(Debug, Default)]
-pub struct HubBuilder {
-    config: HubConfig,
-    epoch: Option<Epoch>,
-}
-
-impl HubBuilder {
-    /// Uses these settings.
-    #[must_use]
-    pub fn config(mut self, config: HubConfig) -> Self {
-        self.config = config;
-        self
-    }
-
-    /// Names the history; a random epoch otherwise.
-    #[must_use]
-    pub fn epoch(mut self, epoch: Epoch) -> Self {
-        self.epoch = Some(epoch);
-        self
-    }
-
-    /// Builds the hub.
-    ///
-    /// # Errors
-    /// When the system has no random number for the epoch.
-    pub fn build(self) -> Result<Hub, getrandom::Error> {
-        let epoch = self.epoch.map_or_else(Epoch::random, Ok)?;
-        let config = self.config;
-        let shards = config.shards.max(1);
-        // Keys of the process's own: nobody can choose names that collide (FAILURES G11).
-        let hasher = ahash::RandomState::new();
-        let floors_max = config.floors_max / shards;
-        let inner = HubInner {
-            epoch,
-            order: Order::new(shards, 1),
-            tables: (0..shards).map(|_| Table::new(hasher.clone(), floors_max)).collect(),
-            selectors: RwLock::default(),
-            merges: Mutex::default(),
-            budget: Arc::new(Budget::new(config.rings_bytes_max)),
-            signals: Signals::new(),
-            topic_count: AtomicUsize::new(0),
-            tick: AtomicU32::new(0),
-            sweep: Mutex::default(),
-            default_policy: Arc::new(config.topic_policy.clone()),
-            policies: config
-                .topic_policies
-                .iter()
-                .map(|(selector, policy)| (selector.clone(), Arc::new(policy.clone())))
-                .collect(),
-            hasher,
-            config,
-        };
-        Ok(Hub { inner: Arc::new(inner) })
-    }
+    pub(crate) sweep: Mutex<Rounds>,
 }
 
 impl Hub {
@@ -144,7 +82,7 @@ impl Hub {
     /// A [`PublishError`] that says which.
     pub fn check(&self, publication: &Publication) -> Result<(), PublishError> {
         let config = &self.inner.config;
-        let bytes = publication.event.data().len();
+        let bytes = text_bytes(&publication.event);
         if bytes > config.event_bytes_max {
             return Err(PublishError::TooLarge { bytes, bytes_max: config.event_bytes_max });
         }
@@ -182,7 +120,34 @@ impl Hub {
 
     /// How many topics there are.
     pub fn topics(&self) -> usize {
-        self.inner.topic_count.load(Ordering::Relaxed)
+        self.inner.topics.count()
+    }
+
+    /// At most `topics_max` topics, in no order.
+    pub fn topic_infos(&self, topics_max: usize) -> Vec<TopicInfo> {
+        let mut infos = Vec::new();
+        for table in self.inner.topics.tables() {
+            table.some(topics_max - infos.len(), |topic| infos.push(TopicInfo::of(topic)));
+        }
+        infos
+    }
+}
+
+/// One topic as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicInfo {
+    /// Its name.
+    pub name: TopicName,
+    /// Who follows it by name; a feed counts once.
+    pub followers: usize,
+    /// Frames kept.
+    pub frames: usize,
+}
+
+impl TopicInfo {
+    fn of(topic: &Topic) -> Self {
+        let state = topic.lock();
+        Self { name: topic.name.clone(), followers: state.followers(), frames: state.ring.frames() }
     }
 }
 
@@ -191,152 +156,27 @@ impl HubInner {
         Cursor { epoch: self.epoch, sequence }
     }
 
-    pub(crate) fn shard_of(&self, topic: &TopicName) -> usize {
-        // The table's slices use the high bits of the same hash.
-        (self.hasher.hash_one(topic.as_str()) % self.tables.len() as u64) as usize
-    }
-
-    /// The topic of this name, made if it is new; `None` when there are too many.
-    pub(crate) fn topic(&self, name: &TopicName) -> Option<Arc<Topic>> {
-        let shard = self.shard_of(name);
-        self.tables[shard].find(name.as_str()).or_else(|| self.make_topic(name, shard))
-    }
-
-    fn make_topic(&self, name: &TopicName, shard: usize) -> Option<Arc<Topic>> {
-        if self.topic_count.load(Ordering::Relaxed) >= self.config.topics_max {
-            return None;
-        }
-        // Held while the topic is put in the table: a selector that arrives meanwhile either is seen here or sees it there.
-        let selectors = self.selectors.read();
-        let (topic, is_new) = self.tables[shard].find_or_insert(name, |floor| {
-            let groups = selectors.matching(name).cloned().collect();
-            Topic::new(name.clone(), shard, self.policy_of(name), floor, groups)
-        });
-        if is_new {
-            self.topic_count.fetch_add(1, Ordering::Relaxed);
-        }
-        Some(topic)
-    }
-
-    pub(crate) fn policy_of(&self, name: &TopicName) -> Arc<TopicPolicy> {
-        let of_pattern = self.policies.iter().find(|(selector, _)| selector.matches(name.as_str()));
-        of_pattern.map_or(&self.default_policy, |(_, policy)| policy).clone()
-    }
-
-    /// Runs `with` on the topic of this name and its state, the topic not being collected meanwhile.
+    /// Runs `with` on the topic of this name and its state, the topic not being collected meanwhile. `None` when there are
+    /// too many topics.
     pub(crate) fn with_topic<R>(
         &self,
         name: &TopicName,
         with: impl FnOnce(&Arc<Topic>, &mut TopicState) -> R,
     ) -> Option<R> {
         loop {
-            let topic = self.topic(name)?;
+            let topic = self.topics.obtain(name)?;
             let mut state = topic.lock();
             if state.life() != Life::Collected {
                 return Some(with(&topic, &mut state));
             }
+            drop(state);
+            // Whoever collects it holds this lock until the name is free.
+            drop(self.order.enter(&[topic.shard as usize]));
         }
     }
 
-    /// The way of every event: encode, number, append, wake.
-    fn append(
-        &self,
-        names: &[TopicName],
-        event: &Event,
-        private: bool,
-        kind: EntryKind,
-    ) -> Result<Receipt, PublishError> {
-        let draft = FrameDraft::new(event, Cursor::TEXT_LEN);
-        let tick = self.tick.load(Ordering::Relaxed);
-        let mut wakers = Vec::new();
-        let (topics, sequence) = loop {
-            let topics = self.topics_of(names)?;
-            let appending = self.order.enter(&shards_of(&topics));
-            if topics.iter().any(|topic| topic.lock().life() == Life::Collected) {
-                continue;
-            }
-            self.admit(&topics, draft.chunk_len())?;
-            let sequence = appending.take_sequence();
-            let entry = self.entry(names, event, draft, private, kind, sequence);
-            append_to_all(&topics, entry, tick, &self.budget, &mut wakers, &appending);
-            break (topics, sequence);
-        };
-        wakers.into_iter().for_each(Waker::wake);
-        topics.iter().for_each(|topic| topic.wake_followers());
-        Ok(Receipt { cursor: self.cursor(sequence), given_id: event.id().cloned() })
+    /// Has the sweep judge the topic's subscribers.
+    pub(crate) fn watch(&self, topic: Arc<Topic>) {
+        self.watched.lock().push(topic);
     }
-
-    fn topics_of(&self, names: &[TopicName]) -> Result<SmallVec<[Arc<Topic>; 1]>, PublishError> {
-        let full = PublishError::TopicsFull { topics_max: self.config.topics_max };
-        names.iter().map(|name| self.topic(name)).collect::<Option<_>>().ok_or(full)
-    }
-
-    /// Whether every topic takes the event; if so its bytes are charged. Nothing has happened if not.
-    fn admit(&self, topics: &[Arc<Topic>], chunk_len: usize) -> Result<(), PublishError> {
-        let closed = topics.iter().find(|topic| topic.lock().life() != Life::Open);
-        if let Some(topic) = closed {
-            return Err(PublishError::Closed { topic: topic.name.clone() });
-        }
-        if self.order.newest() >= Cursor::SEQUENCE_MAX {
-            return Err(PublishError::Exhausted);
-        }
-        let cost = Entry::cost(chunk_len);
-        while !self.budget.charge(cost) {
-            // Only this event's own topics make room for it: nobody else's history pays.
-            if !topics.iter().any(|topic| topic.lock().ring.drop_oldest(&self.budget)) {
-                return Err(PublishError::RingsFull { bytes_max: self.budget.bytes_max() });
-            }
-        }
-        Ok(())
-    }
-
-    fn entry(
-        &self,
-        names: &[TopicName],
-        event: &Event,
-        draft: FrameDraft,
-        private: bool,
-        kind: EntryKind,
-        sequence: u64,
-    ) -> Entry {
-        let cost = Entry::cost(draft.chunk_len());
-        let frame = self.finish(draft, sequence);
-        let shared = names.len() > 1;
-        let meta = (shared || private || event.id().is_some()).then(|| {
-            let shared_charge = shared.then(|| Charge { budget: self.budget.clone(), bytes: cost });
-            Arc::new(Meta { topics: names.into(), private, given_id: event.id().cloned(), shared_charge })
-        });
-        Entry::new(sequence, frame, kind, meta)
-    }
-
-    fn finish(&self, draft: FrameDraft, sequence: u64) -> Frame {
-        draft.finish(|room| {
-            if !room.is_empty() {
-                self.cursor(sequence).write(room);
-            }
-        })
-    }
-}
-
-fn append_to_all(
-    topics: &[Arc<Topic>],
-    entry: Entry,
-    tick: u32,
-    budget: &Budget,
-    wakers: &mut Vec<Waker>,
-    _numbered_under: &Appending<'_>,
-) {
-    let Some((last, others)) = topics.split_last() else { return };
-    for topic in others {
-        topic.append(entry.clone(), tick, budget, wakers);
-    }
-    last.append(entry, tick, budget, wakers);
-}
-
-/// The shards of these topics, sorted and each once.
-pub(crate) fn shards_of(topics: &[Arc<Topic>]) -> SmallVec<[usize; 1]> {
-    let mut shards: SmallVec<[usize; 1]> = topics.iter().map(|topic| topic.shard).collect();
-    shards.sort_unstable();
-    shards.dedup();
-    shards
 }

@@ -6,6 +6,8 @@ use crate::{Lag, LagBounds};
 
 /// Watches one subscriber: it is too slow when it was over a bound for the whole grace and read less than
 /// `LagBounds::bytes_max` in that time. One that keeps reading at that rate is never too slow, however large the burst.
+///
+/// The host asks now and then. A subscriber that was caught up in between starts anew: give it a new judge then.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LagJudge {
     /// Since when it is over a bound, and how much it had read by then.
@@ -15,12 +17,12 @@ pub struct LagJudge {
 impl LagJudge {
     /// Whether the subscriber, now `lag` behind and having read `bytes_read` in all, is too slow.
     pub fn is_too_slow(&mut self, now: Instant, lag: Lag, bytes_read: u64, bounds: &LagBounds) -> bool {
-        if lag.frames <= bounds.frames_max && lag.bytes <= bounds.bytes_max {
+        if !bounds.are_exceeded_by(lag) {
             self.over = None;
             return false;
         }
         match self.over {
-            Some((since, read_before)) if bytes_read - read_before < bounds.bytes_max => {
+            Some((since, read_before)) if bytes_read.saturating_sub(read_before) < bounds.bytes_max => {
                 now.saturating_duration_since(since) >= bounds.grace
             }
             _ => {
@@ -29,14 +31,9 @@ impl LagJudge {
             }
         }
     }
-
-    /// Whether it was over a bound at the last verdict.
-    pub fn is_over(&self) -> bool {
-        self.over.is_some()
-    }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use std::time::Duration;
 

@@ -19,12 +19,11 @@ impl Publication {
         Self { topics: smallvec![topic], event, private: false }
     }
 
-    /// Also to `topic`: one event, which a subscriber of several of its topics gets once.
+    /// Also to `topic`: one event, which a subscriber of several of its topics gets once. Naming a topic again changes
+    /// nothing, but counts towards `HubConfig::topics_per_event_max`.
     #[must_use]
     pub fn also_to(mut self, topic: TopicName) -> Self {
-        if !self.topics.contains(&topic) {
-            self.topics.push(topic);
-        }
+        self.topics.push(topic);
         self
     }
 
@@ -67,10 +66,10 @@ pub enum PublishError {
         /// The first closed one of the event's topics.
         topic: TopicName,
     },
-    /// The data is larger than one event may be.
-    #[error("the data has {bytes} bytes, more than {bytes_max}")]
+    /// The event is larger than one may be.
+    #[error("the event has {bytes} bytes, more than {bytes_max}")]
     TooLarge {
-        /// The data's bytes.
+        /// The bytes of its data, id, type and comment.
         bytes: usize,
         /// `HubConfig::event_bytes_max`.
         bytes_max: usize,
@@ -126,6 +125,14 @@ impl PublishError {
             Self::Exhausted => "exhausted",
         }
     }
+}
+
+/// The bytes that a publisher has a say in.
+pub(crate) fn text_bytes(event: &Event) -> usize {
+    event.data().len()
+        + event.id().map_or(0, |id| id.as_str().len())
+        + event.event_type().map_or(0, |event_type| event_type.as_str().len())
+        + event.comment().map_or(0, str::len)
 }
 
 /// The rules of ids and types that publishers may not use.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 
 use slab::Slab;
@@ -15,25 +16,24 @@ use crate::{Selector, TopicName};
 #[derive(Debug)]
 pub(crate) struct SelectorGroup {
     pub(crate) selector: Selector,
-    members: Mutex<Members>,
-}
-
-#[derive(Debug, Default)]
-struct Members {
-    merges: Slab<Arc<Merge>>,
-    /// The last member left; topics drop the group at the next sweep.
-    retired: bool,
+    members: Mutex<Slab<Arc<Merge>>>,
+    /// It is out of the registry; topics drop it when they are swept.
+    retired: AtomicBool,
 }
 
 impl SelectorGroup {
+    fn new(selector: Selector) -> Self {
+        Self { selector, members: Mutex::default(), retired: AtomicBool::new(false) }
+    }
+
     /// Marks every member, after an append to `topic` and under its lock.
     pub(crate) fn mark(&self, topic: &Arc<Topic>, wakers: &mut Vec<Waker>) {
-        let members = self.members.lock();
-        wakers.extend(members.merges.iter().filter_map(|(_, merge)| merge.mark(topic)));
+        wakers.extend(self.members.lock().iter().filter_map(|(_, merge)| merge.mark(topic)));
     }
 
     pub(crate) fn is_retired(&self) -> bool {
-        self.members.lock().retired
+        // Being late by a sweep does no harm: nobody joins a group that is retired.
+        self.retired.load(Ordering::Relaxed)
     }
 }
 
@@ -41,6 +41,9 @@ impl SelectorGroup {
 #[derive(Debug, Default)]
 pub(crate) struct SelectorRegistry {
     groups: HashMap<TopicName, Arc<SelectorGroup>, ahash::RandomState>,
+    /// Some group's last member left. It stays until the next sweep: somebody who reconnects soon finds it, and the topics
+    /// that know of it.
+    emptied: bool,
 }
 
 impl SelectorRegistry {
@@ -55,18 +58,32 @@ impl SelectorRegistry {
         let mut is_new = false;
         let group = self.groups.entry(selector.text().clone()).or_insert_with(|| {
             is_new = true;
-            Arc::new(SelectorGroup { selector: selector.clone(), members: Mutex::new(Members::default()) })
+            Arc::new(SelectorGroup::new(selector.clone()))
         });
-        let key = group.members.lock().merges.insert(merge);
+        let key = group.members.lock().insert(merge);
         (group.clone(), key, is_new)
     }
 
-    pub(crate) fn leave(&mut self, group: &SelectorGroup, key: usize) {
+    pub(crate) fn leave(&mut self, group: &Arc<SelectorGroup>, key: usize) {
         let mut members = group.members.lock();
-        members.merges.remove(key);
-        if members.merges.is_empty() {
-            members.retired = true;
-            self.groups.remove(group.selector.text());
+        members.remove(key);
+        if members.is_empty() {
+            *members = Slab::new();
+            self.emptied = true;
         }
+    }
+
+    pub(crate) fn has_emptied(&self) -> bool {
+        self.emptied
+    }
+
+    /// Takes the groups out that have no member.
+    pub(crate) fn retire_emptied(&mut self) {
+        self.emptied = false;
+        self.groups.retain(|_, group| {
+            let is_empty = group.members.lock().is_empty();
+            group.retired.store(is_empty, Ordering::Relaxed);
+            !is_empty
+        });
     }
 }

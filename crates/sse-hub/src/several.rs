@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::gap::Missed;
-use crate::merge::{Merge, MergeStart};
+use crate::extent::Extent;
+use crate::merge::Merge;
+use crate::reader::ReaderStart;
 use crate::registry::SelectorGroup;
-use crate::ring::Floor;
-use crate::subscribe::Wanted;
+use crate::start::Wanted;
 use crate::topic::{Life, Topic};
 use crate::{Gap, GapReason, Grants, Hub, Selector, Start, SubscribeError, TopicName};
 
@@ -18,35 +18,34 @@ pub(crate) struct Several {
     /// Topics followed by name, with the keys that leave them.
     topics: Vec<(Arc<Topic>, usize)>,
     groups: Vec<(Arc<SelectorGroup>, usize)>,
-    /// The shards of everything followed, sorted.
-    shards: Box<[usize]>,
 }
 
-/// What the topics in question have between them.
+/// What a subscriber has to be told when it starts.
 #[derive(Debug)]
-struct Extent {
-    topics: Vec<Arc<Topic>>,
-    floor_min: u64,
-    floor_max: Floor,
-    /// The earliest event that bears the publisher's id asked for.
-    given: Option<u64>,
+pub(crate) struct StartGaps {
+    /// Before anything else.
+    pub(crate) first: Option<Gap>,
+    /// When the reader comes to it.
+    pub(crate) later: Option<Gap>,
 }
 
 impl Several {
-    /// Makes the subscription known to everything it follows.
+    /// Makes the subscription known to everything it follows. The policy is that of the first selector.
     pub(crate) fn join(hub: &Hub, selectors: &[Selector], grants: Grants) -> Result<Self, SubscribeError> {
         let mut names: Vec<&TopicName> = selectors.iter().filter_map(Selector::as_exact).collect();
         names.sort_unstable();
         names.dedup();
-        let patterns: Vec<&Selector> = selectors.iter().filter(|selector| selector.as_exact().is_none()).collect();
+        let mut patterns: Vec<&Selector> = selectors.iter().filter(|selector| selector.as_exact().is_none()).collect();
+        patterns.sort_unstable_by(|one, other| one.text().cmp(other.text()));
+        patterns.dedup();
 
         let shards = shards_followed(hub, &names, !patterns.is_empty());
-        let policy = hub.inner.policy_of(selectors[0].text());
-        let merge = Arc::new(Merge::new(shards.clone(), grants, policy));
+        let policy = hub.inner.topics.policy_of(selectors[0].text());
+        let merge = Arc::new(Merge::new(shards, grants, policy, hub.inner.config.topics_max));
         let merge_key = hub.inner.merges.lock().insert(merge.clone());
-        let mut several = Self { merge, merge_key, topics: Vec::new(), groups: Vec::new(), shards };
+        let mut several = Self { merge, merge_key, topics: Vec::new(), groups: Vec::new() };
         for pattern in patterns {
-            several.join_pattern(hub, pattern);
+            several.groups.push(hub.inner.topics.join_group(pattern, several.merge.clone()));
         }
         for name in names {
             if !several.join_topic(hub, name) {
@@ -63,45 +62,43 @@ impl Several {
         joined.map(|member| self.topics.push(member)).is_some()
     }
 
-    fn join_pattern(&mut self, hub: &Hub, pattern: &Selector) {
-        // Held while a new group is made known, so that no topic is made unseen meanwhile.
-        let mut registry = hub.inner.selectors.write();
-        let (group, key, is_new) = registry.join(pattern, self.merge.clone());
-        if is_new {
-            let join = |topic: &Arc<Topic>| {
-                if pattern.matches(topic.name.as_str()) {
-                    topic.lock().join_group(group.clone());
-                }
-            };
-            hub.inner.tables.iter().for_each(|table| table.each(join));
-        }
-        self.groups.push((group, key));
-    }
-
-    /// Finds where to start and starts there. The gap, if any, comes before everything else.
-    pub(crate) fn start(&self, hub: &Hub, start: &Start) -> Result<Option<Gap>, SubscribeError> {
+    /// Finds where to start and starts there.
+    pub(crate) fn start(&self, hub: &Hub, start: &Start) -> Result<StartGaps, SubscribeError> {
         // Whatever was numbered until now is in the rings when they are looked at.
-        let settled = hub.inner.order.settled(&self.shards);
+        let settled = hub.inner.order.settled(self.merge.shards());
         let wanted = start.wanted(hub.epoch(), settled);
-        let extent = self.extent(hub, &wanted, settled);
-        let sequence = match wanted {
+        let extent = self.extent(hub, &wanted);
+        let position = match &wanted {
             Wanted::Live => Some(settled),
-            Wanted::Sequence(sequence) => Some(sequence),
+            Wanted::Sequence(sequence) => Some(*sequence),
             Wanted::Given(_) => extent.given,
             Wanted::Earliest | Wanted::Lost(_) => None,
         };
-        let cursor = sequence.unwrap_or(extent.floor_min);
-        let open = if self.groups.is_empty() { Some(self.still_open(cursor)?) } else { None };
-        let told = extent.floor_max.sequence;
-        let missed = sequence.is_some_and(|sequence| told > sequence);
-        let gap = missed.then(|| Missed { from: cursor, resumed_after: told, reason: extent.floor_max.reason() });
-        self.merge.start(MergeStart { cursor, told, gap, topics: extent.topics, open });
-        let lost = match wanted {
-            Wanted::Lost(reason) => Some(reason),
-            Wanted::Given(_) if sequence.is_none() => Some(GapReason::Unknown),
+        let lost = match &wanted {
+            Wanted::Lost(reason) => Some(*reason),
+            Wanted::Given(_) if position.is_none() => Some(GapReason::Unknown),
             _ => None,
         };
-        Ok(lost.map(|reason| start.gap(hub.epoch(), cursor, reason)))
+        // Without a position, as late as nothing that is kept is left out. What came after `settled` is marked.
+        let floor = extent.floor_max;
+        let before_oldest = || extent.oldest.map_or(settled, |oldest| floor.sequence.min(oldest - 1).min(settled));
+        let cursor = position.unwrap_or_else(before_oldest);
+        let asks_for_all = matches!(wanted, Wanted::Earliest);
+        let gap = (floor.sequence > cursor && !asks_for_all).then_some(floor.sequence);
+        let known = if asks_for_all { floor.sequence.min(settled) } else { floor.sequence };
+        let open = if self.groups.is_empty() { Some(self.still_open(cursor)?) } else { None };
+        self.merge.start(ReaderStart { cursor, known, gap, topics: extent.topics, open });
+
+        let first = lost.map(|reason| start.gap(hub.epoch(), cursor, reason));
+        let later = gap.map(|gap| match lost {
+            None => start.gap(hub.epoch(), gap, floor.reason()),
+            Some(_) => Gap {
+                requested: hub.inner.cursor(cursor).to_string(),
+                resumed_after: hub.inner.cursor(gap),
+                reason: floor.reason(),
+            },
+        });
+        Ok(StartGaps { first, later })
     }
 
     /// How many named topics have something to come after `cursor`: their next events, or at least their end.
@@ -117,25 +114,15 @@ impl Several {
     }
 
     /// Looks into every topic that may have something after the start. Who starts live needs none.
-    fn extent(&self, hub: &Hub, wanted: &Wanted, settled: u64) -> Extent {
-        let mut extent = Extent { topics: Vec::new(), floor_min: u64::MAX, floor_max: Floor::default(), given: None };
-        if !matches!(wanted, Wanted::Live) {
-            self.topics.iter().for_each(|(topic, _)| extent.add(topic, wanted));
-            if !self.groups.is_empty() {
-                let is_followed = |topic: &Arc<Topic>| {
-                    let state = topic.lock();
-                    self.groups.iter().any(|(group, _)| state.in_group(group))
-                };
-                let mut add = |topic: &Arc<Topic>| {
-                    if is_followed(topic) {
-                        extent.add(topic, wanted);
-                    }
-                };
-                hub.inner.tables.iter().for_each(|table| table.each(&mut add));
-            }
+    fn extent(&self, hub: &Hub, wanted: &Wanted) -> Extent {
+        let mut extent = Extent::default();
+        if matches!(wanted, Wanted::Live) {
+            return extent;
         }
-        if extent.topics.is_empty() {
-            extent.floor_min = settled;
+        self.topics.iter().for_each(|(topic, _)| extent.add(topic, wanted));
+        if !self.groups.is_empty() {
+            let groups: Vec<Arc<SelectorGroup>> = self.groups.iter().map(|(group, _)| group.clone()).collect();
+            extent.add_groups(&hub.inner.topics, &groups, wanted);
         }
         extent
     }
@@ -143,27 +130,12 @@ impl Several {
     /// Undoes [`join`](Self::join).
     pub(crate) fn leave(&self, hub: &Hub) {
         for (topic, key) in &self.topics {
-            topic.lock().unfollow(*key);
+            topic.lock().unfollow_merged(*key);
         }
-        if !self.groups.is_empty() {
-            let mut registry = hub.inner.selectors.write();
-            self.groups.iter().for_each(|(group, key)| registry.leave(group, *key));
+        for (group, key) in &self.groups {
+            hub.inner.topics.leave_group(group, *key);
         }
         hub.inner.merges.lock().remove(self.merge_key);
-    }
-}
-
-impl Extent {
-    fn add(&mut self, topic: &Arc<Topic>, wanted: &Wanted) {
-        let state = topic.lock();
-        let floor = state.ring.floor();
-        self.floor_min = self.floor_min.min(floor.sequence);
-        if floor.sequence > self.floor_max.sequence {
-            self.floor_max = floor;
-        }
-        let given = wanted.sequence_in(&state.ring);
-        self.given = self.given.into_iter().chain(given).min();
-        self.topics.push(topic.clone());
     }
 }
 
@@ -171,7 +143,7 @@ fn shards_followed(hub: &Hub, names: &[&TopicName], has_patterns: bool) -> Box<[
     if has_patterns {
         return (0..hub.inner.order.shards()).collect();
     }
-    let mut shards: Vec<usize> = names.iter().map(|name| hub.inner.shard_of(name)).collect();
+    let mut shards: Vec<usize> = names.iter().map(|name| hub.inner.topics.shard_of(name)).collect();
     shards.sort_unstable();
     shards.dedup();
     shards.into()

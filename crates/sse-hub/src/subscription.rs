@@ -7,10 +7,11 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 
 use crate::batch::{Batch, Delivery};
-use crate::gap::Missed;
-use crate::several::Several;
-use crate::subscribe::Resolved;
-use crate::topic::{Life, Place, Read, Topic};
+use crate::place::Place;
+use crate::read::{Missed, Read};
+use crate::several::{Several, StartGaps};
+use crate::start::Resolved;
+use crate::topic::Topic;
 use crate::{EvictReason, Gap, Grants, Hub, Start, SubscribeError, SubscribeOptions, TopicName};
 
 /// A subscriber of the hub: a [`Stream`] of [`Delivery`]s that ends when the subscriber is evicted or when every topic it
@@ -19,8 +20,8 @@ use crate::{EvictReason, Gap, Grants, Hub, Start, SubscribeError, SubscribeOptio
 pub struct Subscription {
     hub: Hub,
     place: Following,
-    /// A gap to deliver before anything else.
-    first: Option<Gap>,
+    /// What it has to be told of its start.
+    gaps: StartGaps,
     /// The last sequence given out before it joined: what it gets up to there is replayed.
     joined_at: u64,
     state: State,
@@ -50,19 +51,17 @@ impl Subscription {
             return Err(SubscribeError::TooManyTopics { selectors: selectors.len(), selectors_max });
         }
         let joined_at = hub.inner.order.newest();
-        let (place, first) = match &selectors[..] {
+        let (place, gaps) = match &selectors[..] {
             [] => return Err(SubscribeError::NoTopic),
             [only] if only.as_exact().is_some() => join_one(&hub, only.text(), &start, grants)?,
             _ => {
                 let several = Several::join(&hub, &selectors, grants)?;
-                let gap = several.start(&hub, &start).inspect_err(|_| several.leave(&hub))?;
-                (Following::Several(several), gap)
+                let gaps = several.start(&hub, &start).inspect_err(|_| several.leave(&hub))?;
+                (Following::Several(several), gaps)
             }
         };
-        let signals = &hub.inner.signals;
-        signals.subscriptions.increment(1.0);
-        first.iter().for_each(|gap| signals.gap(gap.reason));
-        Ok(Self { hub, place, first, joined_at, state: State::Open })
+        hub.inner.signals.subscriptions.increment(1.0);
+        Ok(Self { hub, place, gaps, joined_at, state: State::Open })
     }
 
     /// The next delivery; `None` once the subscription is over.
@@ -75,8 +74,8 @@ impl Subscription {
         if self.state == State::Over {
             return Poll::Ready(None);
         }
-        if let Some(gap) = self.first.take() {
-            return Poll::Ready(Some(Delivery::Gap(gap)));
+        if let Some(gap) = self.gaps.first.take() {
+            return Poll::Ready(Some(self.told(gap)));
         }
         let mut batch = Batch::default();
         let read = match &self.place {
@@ -91,7 +90,11 @@ impl Subscription {
                 self.state = State::Over;
                 Poll::Ready(Some(Delivery::Frames(batch)))
             }
-            Read::Gap(missed) => Poll::Ready(Some(Delivery::Gap(self.gap(missed)))),
+            Read::Gap(missed) => Poll::Ready(Some(self.told(self.gap(missed)))),
+            Read::StartGap => {
+                let gap = self.gaps.later.take().expect("the reader comes to the gap of its start once");
+                Poll::Ready(Some(self.told(gap)))
+            }
             Read::Evicted(reason) => Poll::Ready(Some(self.evicted(reason))),
         }
     }
@@ -103,8 +106,12 @@ impl Subscription {
         }
     }
 
+    fn told(&self, gap: Gap) -> Delivery {
+        self.hub.inner.signals.gap(gap.reason);
+        Delivery::Gap(gap)
+    }
+
     fn gap(&self, missed: Missed) -> Gap {
-        self.hub.inner.signals.gap(missed.reason);
         Gap {
             requested: self.hub.inner.cursor(missed.from).to_string(),
             resumed_after: self.hub.inner.cursor(missed.resumed_after),
@@ -130,7 +137,7 @@ impl Stream for Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         match &self.place {
-            Following::One { topic, key } => topic.lock().unfollow(*key),
+            Following::One { topic, key } => topic.lock().unfollow_alone(*key),
             Following::Several(several) => several.leave(&self.hub),
         }
         self.hub.inner.signals.subscriptions.decrement(1.0);
@@ -143,19 +150,23 @@ fn join_one(
     name: &TopicName,
     start: &Start,
     grants: Grants,
-) -> Result<(Following, Option<Gap>), SubscribeError> {
+) -> Result<(Following, StartGaps), SubscribeError> {
     // Whatever was numbered until now is in the ring when it is looked at: an end that is on its way is not missed.
-    let settled = hub.inner.order.settled(&[hub.inner.shard_of(name)]);
+    let settled = hub.inner.order.settled(&[hub.inner.topics.shard_of(name)]);
     let wanted = start.wanted(hub.epoch(), settled);
     let joined = hub.inner.with_topic(name, |topic, state| {
         let Resolved { cursor, gap } = wanted.resolve(&state.ring);
-        let nothing_left = gap.is_none() && cursor >= state.ring.newest();
-        if nothing_left && matches!(state.life(), Life::Closed { .. }) {
+        if gap.is_none() && state.is_over_after(cursor) {
             return Err(SubscribeError::Ended);
         }
-        let key = state.follow_alone(Place::new(cursor, grants));
-        Ok((Following::One { topic: topic.clone(), key }, gap.map(|reason| start.gap(hub.epoch(), cursor, reason))))
+        let (key, watch) = topic.follow_alone(state, Place::new(cursor, grants));
+        let first = gap.map(|reason| start.gap(hub.epoch(), cursor, reason));
+        Ok((topic.clone(), key, StartGaps { first, later: None }, watch))
     });
     let topics_max = hub.inner.config.topics_max;
-    joined.ok_or(SubscribeError::TopicsFull { topics_max })?
+    let (topic, key, gaps, watch) = joined.ok_or(SubscribeError::TopicsFull { topics_max })??;
+    if watch {
+        hub.inner.watch(topic.clone());
+    }
+    Ok((Following::One { topic, key }, gaps))
 }

@@ -1,5 +1,8 @@
 //! The one place that locks and atomics come from, so that loom can stand in for them.
 
+/// For what is read far more often than written. The models do without it.
+pub(crate) use parking_lot::RwLock;
+
 #[cfg(not(loom))]
 pub(crate) use parking_lot::{Mutex, MutexGuard};
 #[cfg(not(loom))]

@@ -1,26 +1,31 @@
-//! One topic: its ring and the list of those to wake.
+//! One topic: its ring and its followers.
 
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
-use slab::Slab;
 use smallvec::SmallVec;
 
-use crate::batch::{Batch, Item};
+use crate::TopicName;
+use crate::batch::Batch;
 use crate::budget::Budget;
 use crate::config::{SlowPolicy, TopicPolicy};
-use crate::gap::Missed;
+use crate::followers::{Followers, Single, insert};
 use crate::merge::Merge;
+use crate::place::Place;
+use crate::read::Read;
 use crate::registry::SelectorGroup;
 use crate::ring::{Entry, EntryKind, Floor, Ring};
 use crate::sync::{Mutex, MutexGuard};
-use crate::{EvictReason, GapReason, Grants, Lag, LagJudge, TopicName};
 
 #[derive(Debug)]
 pub(crate) struct Topic {
+    /// Differs from that of every other topic the hub ever had, even one of the same name.
+    pub(crate) id: u64,
     pub(crate) name: TopicName,
-    pub(crate) shard: usize,
+    /// The table it is in, and the shard whose append lock it is numbered under.
+    pub(crate) table: u32,
+    pub(crate) shard: u32,
     pub(crate) policy: Arc<TopicPolicy>,
     state: Mutex<TopicState>,
 }
@@ -28,10 +33,13 @@ pub(crate) struct Topic {
 #[derive(Debug)]
 pub(crate) struct TopicState {
     pub(crate) ring: Ring,
-    followers: Slab<Follower>,
+    /// Boxed, as many topics are published to and followed by nobody.
+    followers: Option<Box<Followers>>,
     /// The selectors that match this topic, found when the topic or the selector first appeared.
     groups: SmallVec<[Arc<SelectorGroup>; 1]>,
     life: Life,
+    /// It is among the topics whose subscribers the sweep judges.
+    watched: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,143 +53,92 @@ pub(crate) enum Life {
     Collected,
 }
 
-/// Somebody to wake when a frame is appended.
-#[derive(Debug)]
-enum Follower {
-    /// Reads this topic alone; its place is kept here, under the lock that reading takes anyway.
-    Single { waker: Option<Waker>, place: Place },
-    /// Reads this topic among others and keeps its own place.
-    Merged(Arc<Merge>),
-    /// Reads at places of its own and is only told that there is news.
-    Feed { waker: Option<Waker> },
-}
-
-/// Where a subscriber of one topic stands.
-#[derive(Debug)]
-pub(crate) struct Place {
-    pub(crate) cursor: u64,
-    pub(crate) grants: Grants,
-    bytes_read: u64,
-    judge: LagJudge,
-    pending: Option<Pending>,
-}
-
-/// What the sweep decided about a slow subscriber, to be told at its next read.
-#[derive(Debug, Clone, Copy)]
-enum Pending {
-    Evict(EvictReason),
-    Skip,
-}
-
-/// What a subscriber reads.
-pub(crate) enum Read {
-    /// Something was added to the batch.
-    Frames,
-    /// The last thing to come was added to the batch: the topic's end, or the last topic's.
-    Ended,
-    /// Nothing is left, and the waker is armed.
-    CaughtUp,
-    /// Frames are lost to this subscriber.
-    Gap(Missed),
-    /// The subscription is over.
-    Evicted(EvictReason),
-}
-
-impl Place {
-    pub(crate) fn new(cursor: u64, grants: Grants) -> Self {
-        Self { cursor, grants, bytes_read: 0, judge: LagJudge::default(), pending: None }
-    }
-}
-
 /// How many wakers are taken at a time, so that no reader waits long for the lock while a crowd is woken.
 const WAKE_BATCH: usize = 128;
 
 impl Topic {
     pub(crate) fn new(
+        id: u64,
         name: TopicName,
-        shard: usize,
+        (table, shard): (u32, u32),
         policy: Arc<TopicPolicy>,
         floor: Floor,
         groups: SmallVec<[Arc<SelectorGroup>; 1]>,
     ) -> Self {
-        let state = TopicState { ring: Ring::new(floor), followers: Slab::new(), groups, life: Life::Open };
-        Self { name, shard, policy, state: Mutex::new(state) }
+        let ring = Ring::new(floor);
+        let state = TopicState { ring, followers: None, groups, life: Life::Open, watched: false };
+        Self { id, name, table, shard, policy, state: Mutex::new(state) }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, TopicState> {
         self.state.lock()
     }
 
-    /// Appends, under the shard's append lock, and marks those who read several topics. Their wakers are put in `wakers`,
-    /// to be woken when the locks are released; the others are woken by [`wake_followers`](Self::wake_followers).
-    pub(crate) fn append(self: &Arc<Self>, entry: Entry, tick: u32, budget: &Budget, wakers: &mut Vec<Waker>) {
+    /// Appends, under the shard's append lock, and marks those who read several topics. Wakers are put in `wakers`, to be
+    /// woken when the locks are released. True if there are subscribers of this topic alone, whom
+    /// [`wake_singles`](Self::wake_singles) wakes.
+    pub(crate) fn append(self: &Arc<Self>, entry: Entry, tick: u32, budget: &Budget, wakers: &mut Vec<Waker>) -> bool {
         let mut state = self.state.lock();
         if entry.kind == EntryKind::End {
             state.life = Life::Closed { tick };
         }
         state.ring.push(entry, tick, &self.policy.ring, budget);
-        for (_, follower) in &state.followers {
-            if let Follower::Merged(merge) = follower {
-                wakers.extend(merge.mark(self));
-            }
-        }
         for group in &state.groups {
             group.mark(self, wakers);
         }
+        let Some(followers) = &mut state.followers else { return false };
+        wakers.extend(followers.merges.iter().filter_map(|(_, merge)| merge.mark(self)));
+        wakers.extend(followers.feeds.iter_mut().filter_map(|(_, waker)| waker.take()));
+        !followers.singles.is_empty()
     }
 
-    /// Wakes those who read this topic alone. Somebody who joins meanwhile has read the ring already.
-    pub(crate) fn wake_followers(&self) {
+    /// Wakes those who read this topic alone. Somebody who joins meanwhile has read the ring already. True if the sweep
+    /// has to watch them from now on.
+    pub(crate) fn wake_singles(&self) -> bool {
         let mut wakers: SmallVec<[Waker; WAKE_BATCH]> = SmallVec::new();
-        let mut next = 0;
+        let (mut next, mut watch) = (0, false);
         loop {
             {
                 let mut state = self.state.lock();
-                let end = state.followers.capacity();
+                watch |= self.watch(&mut state);
+                let Some(followers) = &mut state.followers else { return watch };
+                let end = followers.singles.capacity();
                 while next < end && wakers.len() < WAKE_BATCH {
-                    match state.followers.get_mut(next) {
-                        Some(Follower::Single { waker, .. } | Follower::Feed { waker }) => wakers.extend(waker.take()),
-                        Some(Follower::Merged(_)) | None => (),
-                    }
+                    wakers.extend(followers.singles.get_mut(next).and_then(|single| single.waker.take()));
                     next += 1;
                 }
             }
             if wakers.is_empty() {
-                return;
+                return watch;
             }
             wakers.drain(..).for_each(Waker::wake);
         }
+    }
+
+    /// Takes a place for a subscriber that starts after `place`'s cursor. The second value is as for
+    /// [`wake_singles`](Self::wake_singles).
+    pub(crate) fn follow_alone(&self, state: &mut TopicState, place: Place) -> (usize, bool) {
+        let behind = place.is_behind(&state.ring);
+        let key = insert(&mut state.followers_mut().singles, Single::new(place));
+        (key, behind && self.watch(state))
+    }
+
+    fn watch(&self, state: &mut TopicState) -> bool {
+        self.policy.lag.policy != SlowPolicy::Latest && !std::mem::replace(&mut state.watched, true)
     }
 
     /// Reads on for the subscriber at `key`, or arms its waker, in one hold of the lock: no frame can slip between.
     pub(crate) fn read_place(&self, key: usize, waker: &Waker, batch: &mut Batch) -> Read {
         let mut state = self.state.lock();
         let TopicState { ring, followers, .. } = &mut *state;
-        let Some(Follower::Single { waker: armed, place }) = followers.get_mut(key) else {
+        let Some(single) = followers.as_mut().and_then(|followers| followers.singles.get_mut(key)) else {
             unreachable!("a subscription holds the key of its own place")
         };
-        match place.pending.take() {
-            Some(Pending::Evict(reason)) => return Read::Evicted(reason),
-            Some(Pending::Skip) => {
-                return Read::Gap(place.pass_over(ring.newest()));
-            }
-            None => (),
+        let read = single.place.read(&self.name, ring, &self.policy.lag, batch);
+        if matches!(read, Read::CaughtUp) {
+            single.arm(waker);
         }
-        if ring.floor().sequence > place.cursor {
-            return Read::Gap(place.pass_over(ring.floor().sequence));
-        }
-        place.conflate(ring, &self.policy);
-        let ended = place.read(&self.name, ring, batch);
-        if ended {
-            return Read::Ended;
-        }
-        if !batch.is_empty() {
-            return Read::Frames;
-        }
-        if !armed.as_ref().is_some_and(|armed| armed.will_wake(waker)) {
-            *armed = Some(waker.clone());
-        }
-        Read::CaughtUp
+        read
     }
 
     /// Arms the waker of the feed at `key` unless there is something after `cursor`; true if it is armed.
@@ -190,49 +147,47 @@ impl Topic {
         if state.ring.newest() > cursor {
             return false;
         }
-        if let Some(Follower::Feed { waker: armed }) = state.followers.get_mut(key) {
+        if let Some(armed) = state.followers.as_mut().and_then(|followers| followers.feeds.get_mut(key)) {
             *armed = Some(waker.clone());
         }
         true
     }
 
-    /// Drops what is too old. True if somebody is behind or the topic may be idle, so that it deserves a closer look.
-    pub(crate) fn trim(&self, tick: u32, budget: &Budget) -> bool {
-        let mut state = self.state.lock();
-        state.ring.drop_older_than(tick, &self.policy.ring, budget);
-        state.groups.retain(|group| !group.is_retired());
-        let TopicState { ring, followers, .. } = &mut *state;
-        let newest = ring.newest();
-        let behind = |(_, follower): (usize, &mut Follower)| match follower {
-            Follower::Single { place, .. } => place.cursor < newest || place.is_over(),
-            Follower::Merged(_) | Follower::Feed { .. } => false,
+    /// Judges the subscribers of this topic alone; those found too slow are told at their next read. True if somebody is
+    /// still behind and has to be judged again.
+    pub(crate) fn judge_singles(&self, now: Instant) -> bool {
+        let mut wakers = Vec::new();
+        let somebody_is_behind = {
+            let mut state = self.state.lock();
+            let TopicState { ring, followers, watched, .. } = &mut *state;
+            *watched = false;
+            for (_, Single { place, waker }) in followers.iter_mut().flat_map(|followers| &mut followers.singles) {
+                *watched |= place.is_behind(ring);
+                if place.judge(now, ring, &self.policy.lag) {
+                    wakers.extend(waker.take());
+                }
+            }
+            *watched
         };
-        followers.is_empty() || followers.iter_mut().any(behind)
+        wakers.into_iter().for_each(Waker::wake);
+        somebody_is_behind
     }
 
-    /// Judges the subscribers of this topic alone; those found too slow are told at their next read.
-    pub(crate) fn judge_followers(&self, now: Instant) {
-        let bounds = &self.policy.lag;
-        let mut wakers = Vec::new();
-        {
-            let mut state = self.state.lock();
-            let TopicState { ring, followers, .. } = &mut *state;
-            for (_, follower) in followers.iter_mut() {
-                let Follower::Single { waker, place } = follower else { continue };
-                let lag = ring.lag(place.cursor);
-                if !place.judge.is_too_slow(now, lag, place.bytes_read, bounds) {
-                    continue;
-                }
-                place.pending = match bounds.policy {
-                    SlowPolicy::Evict => Some(Pending::Evict(EvictReason::Lagged)),
-                    SlowPolicy::Skip => Some(Pending::Skip),
-                    SlowPolicy::Latest => None,
-                };
-                wakers.extend(waker.take());
-            }
-        }
-        wakers.into_iter().for_each(Waker::wake);
+    /// Drops what is too old. True if the topic may be forgotten then.
+    pub(crate) fn trim(&self, age: &Age, budget: &Budget) -> bool {
+        let mut state = self.state.lock();
+        state.ring.drop_older_than(age.tick, &self.policy.ring, budget);
+        state.groups.retain(|group| !group.is_retired());
+        state.is_idle(age)
     }
+}
+
+/// What counts as old.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Age {
+    pub(crate) tick: u32,
+    /// Seconds for which a closed topic is remembered.
+    pub(crate) closed_max: u32,
 }
 
 impl TopicState {
@@ -240,27 +195,45 @@ impl TopicState {
         self.life
     }
 
-    pub(crate) fn follow_alone(&mut self, place: Place) -> usize {
-        self.followers.insert(Follower::Single { waker: None, place })
+    /// Whether nothing will ever come after `cursor`.
+    pub(crate) fn is_over_after(&self, cursor: u64) -> bool {
+        matches!(self.life, Life::Closed { .. }) && cursor >= self.ring.newest()
+    }
+
+    fn followers_mut(&mut self) -> &mut Followers {
+        self.followers.get_or_insert_default()
     }
 
     pub(crate) fn follow_merged(&mut self, merge: Arc<Merge>) -> usize {
-        self.followers.insert(Follower::Merged(merge))
+        insert(&mut self.followers_mut().merges, merge)
     }
 
     pub(crate) fn follow_feed(&mut self) -> usize {
-        self.followers.insert(Follower::Feed { waker: None })
+        insert(&mut self.followers_mut().feeds, None)
     }
 
-    pub(crate) fn unfollow(&mut self, key: usize) {
-        self.followers.remove(key);
-        if self.followers.is_empty() {
-            self.followers = Slab::new();
+    pub(crate) fn unfollow_alone(&mut self, key: usize) {
+        self.unfollow(|followers| drop(followers.singles.remove(key)));
+    }
+
+    pub(crate) fn unfollow_merged(&mut self, key: usize) {
+        self.unfollow(|followers| drop(followers.merges.remove(key)));
+    }
+
+    pub(crate) fn unfollow_feed(&mut self, key: usize) {
+        self.unfollow(|followers| drop(followers.feeds.remove(key)));
+    }
+
+    fn unfollow(&mut self, remove: impl FnOnce(&mut Followers)) {
+        let Some(followers) = &mut self.followers else { return };
+        remove(followers);
+        if followers.is_empty() {
+            self.followers = None;
         }
     }
 
     pub(crate) fn followers(&self) -> usize {
-        self.followers.len()
+        self.followers.as_ref().map_or(0, |followers| followers.len())
     }
 
     pub(crate) fn join_group(&mut self, group: Arc<SelectorGroup>) {
@@ -271,66 +244,19 @@ impl TopicState {
         self.groups.iter().any(|other| Arc::ptr_eq(other, group))
     }
 
-    /// Whether nothing would be lost by forgetting the topic, given what counts as old.
-    pub(crate) fn is_idle(&self, tick: u32, closed_age_max: u32) -> bool {
-        if !self.followers.is_empty() {
-            return false;
-        }
-        match self.life {
+    /// Whether nothing would be lost by forgetting the topic but its floor.
+    pub(crate) fn is_idle(&self, age: &Age) -> bool {
+        let is_over = match self.life {
             Life::Open => self.ring.is_empty(),
-            Life::Closed { tick: closed } => tick.saturating_sub(closed) > closed_age_max,
+            Life::Closed { tick } => age.tick.saturating_sub(tick) > age.closed_max,
             Life::Collected => false,
-        }
+        };
+        is_over && self.followers.is_none()
     }
 
     pub(crate) fn collect(&mut self, budget: &Budget) -> Floor {
         self.life = Life::Collected;
         while self.ring.drop_oldest(budget) {}
         self.ring.floor()
-    }
-
-    pub(crate) fn lag(&self, cursor: u64) -> Lag {
-        self.ring.lag(cursor)
-    }
-}
-
-impl Place {
-    fn pass_over(&mut self, resumed_after: u64) -> Missed {
-        let from = std::mem::replace(&mut self.cursor, resumed_after);
-        Missed { from, resumed_after, reason: GapReason::Lagged }
-    }
-
-    /// Whether it was over a bound when it was judged last: catching up has to be noticed too.
-    fn is_over(&self) -> bool {
-        self.judge.is_over()
-    }
-
-    /// The `latest` policy: too far behind, only the newest frame counts.
-    fn conflate(&mut self, ring: &Ring, policy: &TopicPolicy) {
-        if policy.lag.policy != SlowPolicy::Latest || ring.lag(self.cursor).frames <= policy.lag.frames_max {
-            return;
-        }
-        if let Some(newest) = ring.newest_entry() {
-            self.cursor = newest.sequence - 1;
-        }
-    }
-
-    /// Adds what the batch has room for; true when the topic's end is among it.
-    fn read(&mut self, topic: &TopicName, ring: &Ring, batch: &mut Batch) -> bool {
-        for entry in ring.after(self.cursor) {
-            if batch.is_full() {
-                break;
-            }
-            self.cursor = entry.sequence;
-            if !entry.visible_to(&self.grants) {
-                continue;
-            }
-            self.bytes_read += entry.frame.chunk().len() as u64;
-            batch.push(Item::new(entry, topic));
-            if entry.kind == EntryKind::End {
-                return true;
-            }
-        }
-        false
     }
 }

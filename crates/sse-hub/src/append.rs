@@ -1,0 +1,145 @@
+//! The way of every event: encode, number, append, wake.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Waker;
+
+use smallvec::SmallVec;
+use sse_wire::{Event, Frame, FrameDraft};
+
+use crate::budget::Charge;
+use crate::hub::HubInner;
+use crate::order::Appending;
+use crate::ring::{Entry, EntryKind, Meta};
+use crate::topic::{Life, Topic};
+use crate::{Cursor, PublishError, Receipt, TopicName};
+
+/// The topics of one event, nearly always one.
+type TopicsOfEvent = SmallVec<[Arc<Topic>; 1]>;
+
+/// Whom an append leaves to be woken once the locks are released.
+#[derive(Default)]
+struct News {
+    wakers: Vec<Waker>,
+    /// Topics with subscribers of their own.
+    followed: TopicsOfEvent,
+}
+
+impl HubInner {
+    /// Appends an event to all its topics.
+    pub(crate) fn append(
+        &self,
+        names: &[TopicName],
+        event: &Event,
+        private: bool,
+        kind: EntryKind,
+    ) -> Result<Receipt, PublishError> {
+        let draft = FrameDraft::new(event, Cursor::TEXT_LEN);
+        let mut news = News::default();
+        let sequence = loop {
+            let topics = self.topics_of(names)?;
+            let cost = Entry::cost(draft.chunk_len(), topics.len(), event.id());
+            let appending = self.order.enter(&shards_of(&topics));
+            if self.admit(&topics, cost)? == Admission::Stale {
+                continue;
+            }
+            let sequence = appending.take_sequence();
+            let meta = self.meta(names, event, private, (topics.len() > 1).then_some(cost));
+            let entry = Entry::new(sequence, self.finish(draft, sequence), kind, meta);
+            self.append_to_all(topics, entry, &mut news, &appending);
+            break sequence;
+        };
+        self.spread(news);
+        Ok(Receipt { cursor: self.cursor(sequence), given_id: event.id().cloned() })
+    }
+
+    /// The topics of these names, each once.
+    fn topics_of(&self, names: &[TopicName]) -> Result<TopicsOfEvent, PublishError> {
+        let full = PublishError::TopicsFull { topics_max: self.config.topics_max };
+        let mut topics: TopicsOfEvent =
+            names.iter().map(|name| self.topics.obtain(name)).collect::<Option<_>>().ok_or(full)?;
+        if topics.len() > 1 {
+            topics.sort_unstable_by_key(|topic| topic.id);
+            topics.dedup_by_key(|topic| topic.id);
+        }
+        Ok(topics)
+    }
+
+    /// Whether every topic takes the event; if so its bytes are charged.
+    fn admit(&self, topics: &[Arc<Topic>], cost: usize) -> Result<Admission, PublishError> {
+        for topic in topics {
+            match topic.lock().life() {
+                Life::Open => (),
+                Life::Closed { .. } => return Err(PublishError::Closed { topic: topic.name.clone() }),
+                Life::Collected => return Ok(Admission::Stale),
+            }
+        }
+        if self.order.newest() >= Cursor::SEQUENCE_MAX {
+            return Err(PublishError::Exhausted);
+        }
+        let full = PublishError::RingsFull { bytes_max: self.budget.bytes_max() };
+        if cost > self.budget.bytes_max() {
+            return Err(full);
+        }
+        while !self.budget.charge(cost) {
+            // Only this event's own topics make room for it, the oldest frame first: nobody else's history pays.
+            let oldest = topics.iter().filter_map(|topic| Some((topic.lock().ring.oldest()?, topic)));
+            let Some((_, topic)) = oldest.min_by_key(|(sequence, _)| *sequence) else { return Err(full) };
+            topic.lock().ring.drop_oldest(&self.budget);
+        }
+        Ok(Admission::Charged)
+    }
+
+    fn meta(&self, names: &[TopicName], event: &Event, private: bool, shared_cost: Option<usize>) -> Option<Arc<Meta>> {
+        if shared_cost.is_none() && !private && event.id().is_none() {
+            return None;
+        }
+        let shared_charge = shared_cost.map(|bytes| Charge { budget: self.budget.clone(), bytes });
+        Some(Arc::new(Meta { topics: names.into(), private, given_id: event.id().cloned(), shared_charge }))
+    }
+
+    fn finish(&self, draft: FrameDraft, sequence: u64) -> Frame {
+        draft.finish(|room| {
+            if !room.is_empty() {
+                self.cursor(sequence).write(room);
+            }
+        })
+    }
+
+    fn append_to_all(&self, mut topics: TopicsOfEvent, entry: Entry, news: &mut News, _numbered_under: &Appending<'_>) {
+        let tick = self.tick.load(Ordering::Relaxed);
+        let Some(last) = topics.pop() else { return };
+        for topic in topics {
+            if topic.append(entry.clone(), tick, &self.budget, &mut news.wakers) {
+                news.followed.push(topic);
+            }
+        }
+        if last.append(entry, tick, &self.budget, &mut news.wakers) {
+            news.followed.push(last);
+        }
+    }
+
+    fn spread(&self, news: News) {
+        news.wakers.into_iter().for_each(Waker::wake);
+        for topic in news.followed {
+            if topic.wake_singles() {
+                self.watch(topic);
+            }
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Admission {
+    Charged,
+    /// A topic has been collected meanwhile: the names have to be looked up again.
+    Stale,
+}
+
+/// The shards of these topics, sorted and each once.
+fn shards_of(topics: &[Arc<Topic>]) -> SmallVec<[usize; 1]> {
+    let mut shards: SmallVec<[usize; 1]> = topics.iter().map(|topic| topic.shard as usize).collect();
+    shards.sort_unstable();
+    shards.dedup();
+    shards
+}

@@ -1,0 +1,28 @@
+//! What a subscriber's read comes to.
+
+use crate::{EvictReason, GapReason};
+
+#[derive(Debug)]
+pub(crate) enum Read {
+    /// Something was added to the batch.
+    Frames,
+    /// The last thing to come was added to the batch: the topic's end, or the last topic's.
+    Ended,
+    /// Nothing is left, and the waker is armed.
+    CaughtUp,
+    /// Frames are lost to this subscriber.
+    Gap(Missed),
+    /// The gap that was known when it joined is reached.
+    StartGap,
+    /// The subscription is over.
+    Evicted(EvictReason),
+}
+
+/// Frames that a reader's cursor had to pass over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Missed {
+    /// Where the reader stood.
+    pub(crate) from: u64,
+    pub(crate) resumed_after: u64,
+    pub(crate) reason: GapReason,
+}

@@ -1,0 +1,289 @@
+//! Reading several topics in the order of their events' ids.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::batch::{Batch, Item};
+use crate::config::LagBounds;
+use crate::grants::Sight;
+use crate::read::{Missed, Read};
+use crate::ring::{EntryKind, Ring};
+use crate::topic::{Life, Topic};
+use crate::unread::{Next, Unread};
+use crate::{GapReason, Grants, Lag, LagJudge};
+
+#[derive(Debug, Default)]
+pub(crate) struct Reader {
+    /// Everything up to here has been read.
+    cursor: u64,
+    /// Topics with something to read, what comes next first, and their ids.
+    heap: BinaryHeap<Reverse<Unread>>,
+    unread: BTreeSet<u64>,
+    /// What is missing up to here has been told of, or will be at `start_gap`.
+    told: u64,
+    /// What was missing up to here when it started is nothing to tell of.
+    known: u64,
+    /// Where to tell of the gap that was known at the start: once everything kept up to there is read.
+    start_gap: Option<u64>,
+    /// Named topics that are still open; the stream ends with the last of them.
+    open: usize,
+    bytes_read: u64,
+    judge: LagJudge,
+    too_slow: bool,
+    /// Topics had news since frames were conflated last.
+    has_news: bool,
+}
+
+/// Where a reader starts.
+#[derive(Debug)]
+pub(crate) struct ReaderStart {
+    pub(crate) cursor: u64,
+    /// What is missing up to here is nothing to tell of, unless by the gap.
+    pub(crate) known: u64,
+    /// Where to tell of a gap.
+    pub(crate) gap: Option<u64>,
+    /// Topics that may have something after the cursor.
+    pub(crate) topics: Vec<Arc<Topic>>,
+    /// Named topics that can still end; `None` if selectors keep the stream open.
+    pub(crate) open: Option<usize>,
+}
+
+/// What looking at one topic came to.
+enum Step {
+    /// This comes next in it.
+    On(Option<Next>),
+    /// The topic's end was read.
+    Ended,
+    /// Frames are missing; this comes next in it.
+    Gap(Missed, Option<Next>),
+    /// The batch has to be delivered first; then the topic is looked at again.
+    Deliver(Next),
+}
+
+impl Reader {
+    pub(crate) fn start(&mut self, start: ReaderStart) {
+        self.cursor = start.cursor;
+        self.known = start.known;
+        self.told = start.gap.unwrap_or(0);
+        self.start_gap = start.gap;
+        self.open = start.open.unwrap_or(usize::MAX);
+        for topic in start.topics {
+            self.look_into(topic);
+        }
+    }
+
+    /// Puts the topic in its place of the order, if it has anything to read.
+    pub(crate) fn look_into(&mut self, topic: Arc<Topic>) {
+        self.has_news = true;
+        if self.unread.contains(&topic.id) {
+            return;
+        }
+        let next = self.next_in(&topic.lock().ring);
+        if let Some(next) = next {
+            self.unread.insert(topic.id);
+            self.heap.push(Reverse(Unread { next, topic }));
+        }
+    }
+
+    fn next_in(&self, ring: &Ring) -> Option<Next> {
+        let floor = ring.dropped_up_to();
+        if floor > self.cursor.max(self.known) {
+            return Some(Next::Gap { floor, from: self.cursor });
+        }
+        ring.first_after(self.cursor).map(|entry| Next::Frame(entry.sequence))
+    }
+
+    /// Reads what lies at or below `settled`. What a topic has beyond stays in the heap: the append that brought it came
+    /// after the waker was armed, and has woken it.
+    pub(crate) fn read_up_to(&mut self, settled: u64, grants: &Grants, batch: &mut Batch) -> Read {
+        let bound = self.start_gap.unwrap_or(settled);
+        debug_assert!(bound <= settled, "what was lost at the start was numbered before this read");
+        while self.heap.peek().is_some_and(|Reverse(unread)| unread.next.sequence() <= bound) {
+            if batch.is_full() {
+                return Read::Frames;
+            }
+            let Some(Reverse(Unread { next, topic })) = self.heap.pop() else { break };
+            let up_to = self.heap.peek().map_or(bound, |Reverse(unread)| bound.min(unread.next.sequence()));
+            match self.step(next, &topic, up_to, grants, batch) {
+                Step::On(next) => self.put_back(topic, next),
+                Step::Deliver(next) => {
+                    self.put_back(topic, Some(next));
+                    return Read::Frames;
+                }
+                Step::Gap(missed, next) => {
+                    self.put_back(topic, next);
+                    return Read::Gap(missed);
+                }
+                Step::Ended => {
+                    self.put_back(topic, None);
+                    self.open -= 1;
+                    if self.open == 0 {
+                        return Read::Ended;
+                    }
+                }
+            }
+        }
+        self.cursor = self.cursor.max(bound);
+        if !batch.is_empty() {
+            return Read::Frames;
+        }
+        if self.start_gap.take().is_some() {
+            return Read::StartGap;
+        }
+        self.judge = LagJudge::default();
+        Read::CaughtUp
+    }
+
+    fn put_back(&mut self, topic: Arc<Topic>, next: Option<Next>) {
+        match next {
+            Some(next) => self.heap.push(Reverse(Unread { next, topic })),
+            None => drop(self.unread.remove(&topic.id)),
+        }
+    }
+
+    /// Goes on with one topic, where `next` was seen to come next, up to and including `up_to`.
+    fn step(&mut self, next: Next, topic: &Topic, up_to: u64, grants: &Grants, batch: &mut Batch) -> Step {
+        let state = topic.lock();
+        let ring = &state.ring;
+        let floor = ring.dropped_up_to();
+        match next {
+            // It rose meanwhile and has a later place in the order.
+            Next::Gap { floor: seen, from } if floor > seen => Step::On(Some(Next::Gap { floor, from })),
+            Next::Gap { floor, .. } if floor <= self.told => Step::On(self.next_in(ring)),
+            Next::Gap { .. } if !batch.is_empty() => Step::Deliver(next),
+            Next::Gap { floor, from } => {
+                self.pass_over(floor);
+                let missed = Missed { from, resumed_after: floor, reason: GapReason::Lagged };
+                Step::Gap(missed, self.next_in(ring))
+            }
+            // The same event came from another topic.
+            Next::Frame(sequence) if sequence <= self.cursor => Step::On(self.next_in(ring)),
+            // It was dropped before it was read.
+            Next::Frame(sequence) if floor >= sequence && !self.will_tell(floor) => {
+                Step::On(Some(Next::Gap { floor, from: self.cursor }))
+            }
+            Next::Frame(sequence) => self.take_frames(sequence, topic, ring, up_to, grants, batch),
+        }
+    }
+
+    /// Reads the topic's frames from `sequence` on.
+    fn take_frames(
+        &mut self,
+        sequence: u64,
+        topic: &Topic,
+        ring: &Ring,
+        up_to: u64,
+        grants: &Grants,
+        batch: &mut Batch,
+    ) -> Step {
+        let mut sight = Sight::new(grants, &topic.name);
+        for entry in ring.after(sequence - 1) {
+            if entry.sequence > up_to || batch.is_full() {
+                break;
+            }
+            self.cursor = entry.sequence;
+            if !sight.sees(entry) {
+                continue;
+            }
+            self.bytes_read += entry.frame.chunk().len() as u64;
+            batch.push(Item::new(entry, &topic.name));
+            if entry.kind == EntryKind::End {
+                return Step::Ended;
+            }
+        }
+        Step::On(self.next_in(ring))
+    }
+
+    /// Whether the gap of the start, still to be told, covers this floor.
+    fn will_tell(&self, floor: u64) -> bool {
+        self.start_gap.is_some_and(|gap| floor <= gap)
+    }
+
+    /// Counts everything up to `sequence` as lost and told of.
+    fn pass_over(&mut self, sequence: u64) {
+        self.cursor = self.cursor.max(sequence);
+        self.told = self.told.max(sequence);
+        self.known = self.known.max(sequence);
+        self.start_gap = self.start_gap.filter(|gap| *gap > sequence);
+    }
+
+    /// The `skip` policy: goes on with the newest frame, or with the first end of a topic, as ends are never lost.
+    pub(crate) fn skip(&mut self, settled: u64) -> Option<Missed> {
+        let mut newest = self.cursor;
+        let mut target = settled;
+        for Reverse(Unread { topic, .. }) in &self.heap {
+            let state = topic.lock();
+            newest = newest.max(state.ring.before_newest());
+            if matches!(state.life(), Life::Closed { .. }) {
+                target = target.min(state.ring.before_newest());
+            }
+        }
+        self.lose_up_to(target.min(newest))
+    }
+
+    /// Goes on after `sequence`, whatever is lost by it.
+    pub(crate) fn lose_up_to(&mut self, sequence: u64) -> Option<Missed> {
+        if sequence <= self.cursor {
+            return None;
+        }
+        let missed = Missed { from: self.cursor, resumed_after: sequence, reason: GapReason::Lagged };
+        self.pass_over(sequence);
+        self.unread.clear();
+        for Reverse(Unread { topic, .. }) in std::mem::take(&mut self.heap) {
+            self.look_into(topic);
+        }
+        Some(missed)
+    }
+
+    /// The `latest` policy: too far behind, each topic moves to its newest frame.
+    pub(crate) fn conflate(&mut self, bounds: &LagBounds) {
+        let has_news = std::mem::take(&mut self.has_news);
+        if !has_news || !bounds.are_exceeded_by(self.lag(bounds)) {
+            return;
+        }
+        let cursor = self.cursor;
+        let conflated = |Reverse(Unread { next, topic }): Reverse<Unread>| {
+            let newest = topic.lock().ring.newest_kept().filter(|newest| *newest > cursor);
+            Reverse(Unread { next: newest.map_or(next, Next::Frame), topic })
+        };
+        self.heap = std::mem::take(&mut self.heap).into_iter().map(conflated).collect();
+    }
+
+    /// Whether it has been found too slow since this was asked last.
+    pub(crate) fn take_verdict(&mut self) -> bool {
+        std::mem::take(&mut self.too_slow)
+    }
+
+    /// Judges it by its unread topics and by those marked since, which are `dirty`.
+    pub(crate) fn judge(&mut self, now: Instant, dirty: &[Arc<Topic>], bounds: &LagBounds) -> bool {
+        let mut lag = self.lag(bounds);
+        for topic in dirty.iter().filter(|topic| !self.unread.contains(&topic.id)) {
+            add_lag(&mut lag, topic, self.cursor);
+        }
+        if self.judge.is_too_slow(now, lag, self.bytes_read, bounds) {
+            self.judge = LagJudge::default();
+            self.too_slow = true;
+        }
+        self.too_slow
+    }
+
+    /// How far behind it is, counted until it is over a bound.
+    fn lag(&self, bounds: &LagBounds) -> Lag {
+        let mut lag = Lag::default();
+        for Reverse(Unread { next, topic }) in &self.heap {
+            add_lag(&mut lag, topic, next.read_from(self.cursor));
+            if bounds.are_exceeded_by(lag) {
+                break;
+            }
+        }
+        lag
+    }
+}
+
+/// A topic with news counts for a frame even if nothing of it is kept any more.
+fn add_lag(lag: &mut Lag, topic: &Topic, cursor: u64) {
+    let of_topic = topic.lock().ring.lag(cursor);
+    *lag += Lag { frames: of_topic.frames.max(1), ..of_topic };
+}

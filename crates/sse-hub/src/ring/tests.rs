@@ -1,0 +1,108 @@
+use std::time::Duration;
+
+use sse_wire::Event;
+
+use super::*;
+
+fn bounds(frames_max: usize) -> RingBounds {
+    RingBounds { frames_max, bytes_max: 1 << 20, age_max: Duration::from_secs(300) }
+}
+
+fn entry(sequence: u64, id: Option<&str>) -> Entry {
+    let event = Event::new(format!("event {sequence}"));
+    let given_id = id.map(|id| EventId::parse(id).unwrap());
+    let meta =
+        given_id.map(|id| Meta { topics: Box::default(), private: false, given_id: Some(id), shared_charge: None });
+    Entry::new(sequence, event.encode(), EntryKind::Event, meta.map(Arc::new))
+}
+
+fn ring(sequences: &[u64], bounds: &RingBounds, budget: &Budget) -> Ring {
+    let mut ring = Ring::new(Floor::default());
+    for &sequence in sequences {
+        let entry = entry(sequence, None);
+        assert!(budget.charge(Entry::cost(entry.frame.chunk().len(), 1, None)));
+        ring.push(entry, 0, bounds, budget);
+    }
+    ring
+}
+
+fn sequences(ring: &Ring, cursor: u64) -> Vec<u64> {
+    ring.after(cursor).map(|entry| entry.sequence).collect()
+}
+
+#[test]
+fn reads_what_lies_after_a_cursor() {
+    let ring = ring(&[3, 5, 9], &bounds(10), &Budget::new(1 << 20));
+    for (cursor, expected) in [
+        (0, vec![3, 5, 9]),
+        (2, vec![3, 5, 9]),
+        (3, vec![5, 9]),
+        (4, vec![5, 9]),
+        (5, vec![9]),
+        (8, vec![9]),
+        (9, vec![]),
+        (99, vec![]),
+    ] {
+        assert_eq!(sequences(&ring, cursor), expected, "after {cursor}");
+        assert_eq!(ring.lag(cursor).frames, expected.len());
+    }
+    assert_eq!(ring.lag(0).bytes, ring.bytes as u64);
+    assert_eq!(ring.lag(5).bytes, ring.first_after(5).unwrap().frame.chunk().len() as u64);
+}
+
+#[test]
+fn drops_the_oldest_and_keeps_a_floor() {
+    let budget = Budget::new(1 << 20);
+    let mut ring = ring(&[1, 2, 3, 4], &bounds(2), &budget);
+    assert_eq!(sequences(&ring, 0), [3, 4]);
+    assert_eq!(ring.floor(), Floor { sequence: 2, exact: true });
+    while ring.drop_oldest(&budget) {}
+    assert_eq!((ring.floor().sequence, ring.newest(), budget.used()), (4, 4, 0));
+}
+
+#[test]
+fn bytes_bound_the_ring_but_for_the_newest_frame() {
+    let tight = RingBounds { bytes_max: 50, ..bounds(100) };
+    let ring = ring(&[1, 2, 3, 4, 5], &tight, &Budget::new(1 << 20));
+    assert_eq!(ring.frames(), 2);
+    let none = RingBounds { bytes_max: 1, ..bounds(100) };
+    let ring = self::ring(&[1, 2], &none, &Budget::new(1 << 20));
+    assert_eq!(sequences(&ring, 0), [2]);
+}
+
+#[test]
+fn age_bounds_the_ring() {
+    let budget = Budget::new(1 << 20);
+    let mut ring = ring(&[1, 2], &bounds(10), &budget);
+    ring.drop_older_than(300, &bounds(10), &budget);
+    assert_eq!(ring.frames(), 2);
+    ring.drop_older_than(301, &bounds(10), &budget);
+    assert!(ring.is_empty());
+    assert_eq!(ring.floor().sequence, 2);
+}
+
+#[test]
+fn a_publishers_id_names_its_earliest_use_while_any_is_kept() {
+    let budget = Budget::new(1 << 20);
+    let mut ring = Ring::new(Floor::default());
+    let id = EventId::parse("a").unwrap();
+    for (sequence, given) in [(1, Some("a")), (2, None), (3, Some("a")), (4, None)] {
+        ring.push(entry(sequence, given), 0, &bounds(2), &budget);
+        assert_eq!(ring.sequence_of(&id), Some(1), "at {sequence}");
+    }
+    ring.push(entry(5, None), 0, &bounds(2), &budget);
+    assert_eq!(ring.sequence_of(&id), None, "the events it named are gone");
+    ring.push(entry(6, Some("a")), 0, &bounds(2), &budget);
+    assert_eq!(ring.sequence_of(&id), Some(6));
+}
+
+#[test]
+fn a_floor_it_began_with_is_no_loss_of_its_own() {
+    let budget = Budget::new(1 << 20);
+    let mut ring = Ring::new(Floor { sequence: 7, exact: false });
+    assert_eq!((ring.floor().sequence, ring.dropped_up_to(), ring.newest()), (7, 0, 7));
+    for sequence in [8, 9] {
+        ring.push(entry(sequence, None), 0, &bounds(1), &budget);
+    }
+    assert_eq!((ring.floor(), ring.dropped_up_to()), (Floor { sequence: 8, exact: true }, 8));
+}

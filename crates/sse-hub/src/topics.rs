@@ -1,0 +1,139 @@
+//! All of a hub's topics, by name.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use crate::config::{HubConfig, TopicPolicy};
+use crate::merge::Merge;
+use crate::registry::{SelectorGroup, SelectorRegistry};
+use crate::ring::Floor;
+use crate::sync::RwLock;
+use crate::table::Table;
+use crate::topic::Topic;
+use crate::{Selector, TopicName};
+
+#[derive(Debug)]
+pub(crate) struct Topics {
+    tables: Box<[Table]>,
+    shards: usize,
+    pub(crate) selectors: RwLock<SelectorRegistry>,
+    count: AtomicUsize,
+    count_max: usize,
+    next_id: AtomicU64,
+    default_policy: Arc<TopicPolicy>,
+    policies: Vec<(Selector, Arc<TopicPolicy>)>,
+    hasher: ahash::RandomState,
+}
+
+/// The tables that a hub has at least: a sweep takes one at a time, and a million topics come in parts.
+const TABLES_MIN: usize = 64;
+
+impl Topics {
+    pub(crate) fn new(config: &HubConfig, shards: usize) -> Self {
+        // Keys of the process's own: nobody can choose names that collide (FAILURES G11).
+        let hasher = ahash::RandomState::new();
+        let tables = shards * TABLES_MIN.div_ceil(shards);
+        let floors_max = config.floors_max.div_ceil(tables);
+        let policy = |(selector, policy): &(Selector, TopicPolicy)| (selector.clone(), Arc::new(policy.clone()));
+        Self {
+            tables: (0..tables).map(|_| Table::new(hasher.clone(), floors_max)).collect(),
+            shards,
+            selectors: RwLock::default(),
+            count: AtomicUsize::new(0),
+            count_max: config.topics_max,
+            next_id: AtomicU64::new(0),
+            default_policy: Arc::new(config.topic_policy.clone()),
+            policies: config.topic_policies.iter().map(policy).collect(),
+            hasher,
+        }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn tables(&self) -> &[Table] {
+        &self.tables
+    }
+
+    pub(crate) fn shard_of(&self, name: &TopicName) -> usize {
+        self.table_of(name) % self.shards
+    }
+
+    /// Bits from the middle of the hash: a table takes its lock by the upper ones and its slots by the lower ones.
+    fn table_of(&self, name: &TopicName) -> usize {
+        ((self.hasher.hash_one(name.as_str()) >> 24) % self.tables.len() as u64) as usize
+    }
+
+    pub(crate) fn policy_of(&self, name: &TopicName) -> Arc<TopicPolicy> {
+        let of_pattern = self.policies.iter().find(|(selector, _)| selector.matches(name.as_str()));
+        of_pattern.map_or(&self.default_policy, |(_, policy)| policy).clone()
+    }
+
+    /// The topic of this name, made if it is new; `None` when there are too many.
+    pub(crate) fn obtain(&self, name: &TopicName) -> Option<Arc<Topic>> {
+        let table = self.table_of(name);
+        self.tables[table].find(name.as_str()).or_else(|| self.make(name, table))
+    }
+
+    fn make(&self, name: &TopicName, table: usize) -> Option<Arc<Topic>> {
+        // Taken before it is used, so that a crowd of publishers does not go beyond the bound.
+        if self.count.fetch_add(1, Ordering::Relaxed) >= self.count_max {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        let (id, policy) = (self.next_id.fetch_add(1, Ordering::Relaxed), self.policy_of(name));
+        let place = (table as u32, (table % self.shards) as u32);
+        // Held while the topic is put in the table: a selector that arrives meanwhile either is seen here or sees it there.
+        let selectors = self.selectors.read();
+        let groups = selectors.matching(name).cloned().collect();
+        let make = |floor| Topic::new(id, name.clone(), place, policy, floor, groups);
+        let (topic, is_new) = self.tables[table].find_or_insert(name, make);
+        if !is_new {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
+        Some(topic)
+    }
+
+    /// Forgets the topic but for its floor. Its shard's append lock is held, and it has been collected.
+    pub(crate) fn remove(&self, topic: &Topic, floor: Floor) {
+        self.tables[topic.table as usize].remove(topic, floor);
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Visits every topic, under its table's own lock.
+    pub(crate) fn each(&self, mut visit: impl FnMut(&Arc<Topic>)) {
+        self.tables.iter().for_each(|table| table.each(&mut visit));
+    }
+
+    /// Visits the floors of the topics that were forgotten; those without a name stand for topics of any name.
+    pub(crate) fn each_floor(&self, mut visit: impl FnMut(Option<&TopicName>, Floor)) {
+        self.tables.iter().for_each(|table| table.each_floor(&mut visit));
+    }
+
+    /// Makes `merge` a member of the pattern's group.
+    pub(crate) fn join_group(&self, pattern: &Selector, merge: Arc<Merge>) -> (Arc<SelectorGroup>, usize) {
+        // Held while a new group is made known, so that no topic is made unseen meanwhile.
+        let mut registry = self.selectors.write();
+        let (group, key, is_new) = registry.join(pattern, merge);
+        if is_new {
+            self.each(|topic| {
+                if pattern.matches(topic.name.as_str()) {
+                    topic.lock().join_group(group.clone());
+                }
+            });
+        }
+        (group, key)
+    }
+
+    pub(crate) fn leave_group(&self, group: &Arc<SelectorGroup>, key: usize) {
+        self.selectors.write().leave(group, key);
+    }
+
+    /// Retires the groups that have been without a member since the last sweep.
+    pub(crate) fn retire_groups(&self) {
+        if self.selectors.read().has_emptied() {
+            self.selectors.write().retire_emptied();
+        }
+    }
+}

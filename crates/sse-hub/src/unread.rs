@@ -1,0 +1,66 @@
+//! A topic that one reader of several has not finished.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use crate::topic::Topic;
+
+/// Ordered by what comes next.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    pub(crate) next: Next,
+    pub(crate) topic: Arc<Topic>,
+}
+
+/// What comes next in a topic.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Next {
+    /// The frame with this sequence.
+    Frame(u64),
+    /// Frames up to `floor` are gone, as was seen when the reader stood at `from`.
+    Gap { floor: u64, from: u64 },
+}
+
+impl Next {
+    pub(crate) fn sequence(self) -> u64 {
+        match self {
+            Self::Frame(sequence) => sequence,
+            Self::Gap { floor, .. } => floor,
+        }
+    }
+
+    /// The position in its topic of a reader that stands at `cursor`: frames before the next one count as read.
+    pub(crate) fn read_from(self, cursor: u64) -> u64 {
+        match self {
+            Self::Frame(sequence) => cursor.max(sequence - 1),
+            Self::Gap { .. } => cursor,
+        }
+    }
+}
+
+impl Unread {
+    /// A frame comes before a gap that ends with it: an event of several topics may be gone from one and kept in another.
+    fn key(&self) -> (u64, bool, u64) {
+        (self.next.sequence(), matches!(self.next, Next::Gap { .. }), self.topic.id)
+    }
+}
+
+impl Ord for Unread {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl PartialOrd for Unread {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Unread {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Unread {}

@@ -1,0 +1,15 @@
+//! The hub's behaviour, as a host sees it.
+#![expect(clippy::unwrap_used, reason = "these are tests")]
+
+mod closing;
+mod forgetting;
+mod gaps;
+mod leaving;
+mod limits;
+mod live;
+mod private;
+mod resume;
+mod selectors;
+mod several;
+mod slow;
+mod story;
