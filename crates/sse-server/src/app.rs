@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use sse_hub::{Hub, HubConfig, LagBounds, RingBounds, Selector, SlowPolicy, TopicPolicy};
+use sse_hub::{Hub, HubConfig, LagBounds, RingBounds, SlowPolicy, TopicPolicy};
 use tokio::sync::watch;
 
 use crate::config::{self, Config, TopicLimits};
@@ -71,11 +71,7 @@ fn hub_config(config: &Config) -> HubConfig {
         topic_policies: config
             .topics
             .iter()
-            .filter_map(|rule| {
-                // The pattern was checked when the configuration was read.
-                let selector = Selector::parse(rule.pattern.as_str()).ok()?;
-                Some((selector, policy(&rule.limits(config))))
-            })
+            .map(|rule| (rule.pattern.selector().clone(), policy(&rule.limits(config))))
             .collect(),
         topics_max: config.topics_max.get(),
         topics_per_subscription_max: config.topics_per_subscription_max.get(),

@@ -27,6 +27,7 @@ mod interner;
 mod io;
 mod listener;
 pub mod logging;
+mod memory;
 mod server;
 mod signals;
 mod stream;

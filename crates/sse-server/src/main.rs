@@ -1,15 +1,14 @@
 //! The `sse-server` binary: the life of the process.
 
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sse_server::{Addresses, Command, Config, ConfigError, Server, logging};
 use tokio::signal::unix::{SignalKind, signal};
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Exit codes: bad settings (`EX_USAGE`), and a start that failed.
 const EXIT_START_FAILED: u8 = 1;
@@ -20,18 +19,9 @@ fn main() -> ExitCode {
             eprintln!("{error}");
             return ExitCode::from(ConfigError::EXIT_CODE);
         }
-        Ok(Command::Help(text) | Command::Version(text)) => {
-            print!("{text}");
-            Ok(())
-        }
-        Ok(Command::CheckConfig(_)) => {
-            println!("the settings are good");
-            Ok(())
-        }
-        Ok(Command::PrintConfig(config)) => {
-            print!("{}", config.to_toml());
-            Ok(())
-        }
+        Ok(Command::Help(text) | Command::Version(text)) => print(&text),
+        Ok(Command::CheckConfig(_)) => print("the settings are good\n"),
+        Ok(Command::PrintConfig(config)) => print(&config.to_toml()),
         Ok(Command::Publish(args)) => sse_server::client::publish(&args),
         Ok(Command::Subscribe(args)) => sse_server::client::subscribe(&args),
         Ok(Command::Serve(config)) => serve(*config),
@@ -45,8 +35,17 @@ fn main() -> ExitCode {
     }
 }
 
+/// Prints to standard output; a reader that has gone away is no fault.
+fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("printing"),
+        _ => Ok(()),
+    }
+}
+
 fn serve(config: Config) -> anyhow::Result<()> {
     let _logging = logging::start(&config);
+    raise_descriptor_limit();
     let metrics = install_metrics()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
     runtime.block_on(async {
@@ -61,6 +60,14 @@ fn serve(config: Config) -> anyhow::Result<()> {
     // Whatever still runs holds nothing that matters.
     runtime.shutdown_background();
     Ok(())
+}
+
+/// Every stream is a descriptor: takes all that the system allows this process.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
 }
 
 fn install_metrics() -> anyhow::Result<PrometheusHandle> {

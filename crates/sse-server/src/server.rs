@@ -14,11 +14,14 @@ use crate::admin;
 use crate::app::App;
 use crate::config::Config;
 use crate::listener;
+use crate::memory;
 
 /// How often the hub is told the time.
 const SWEEP_EVERY: Duration = Duration::from_millis(250);
 /// How often metrics are tidied up: unscraped, the exporter would keep every sample (TRAPS S8).
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+/// Fewer connections than this leave too little behind to be worth a trim.
+const TRIM_FROM: usize = 500;
 /// What a drain may take beyond its window.
 const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
@@ -94,6 +97,7 @@ impl Server {
         }
         tasks.spawn(sweep(app.clone()));
         tasks.spawn(upkeep(app.clone()));
+        tasks.spawn(trim(app.clone()));
         shutdown.await;
         drain(&app).await;
         tasks.shutdown().await;
@@ -132,10 +136,25 @@ async fn sweep(app: Arc<App>) {
 }
 
 async fn upkeep(app: Arc<App>) {
-    let Some(metrics) = app.metrics.clone() else { return };
+    let Some(metrics) = app.metrics.clone() else { return std::future::pending().await };
     let mut interval = tokio::time::interval(UPKEEP_EVERY);
     loop {
         interval.tick().await;
         metrics.run_upkeep();
+    }
+}
+
+/// Gives memory back after a crowd has left.
+async fn trim(app: Arc<App>) {
+    let mut interval = tokio::time::interval(UPKEEP_EVERY);
+    let mut peak = 0;
+    loop {
+        interval.tick().await;
+        let open = app.connections.open();
+        if peak > 2 * open + TRIM_FROM {
+            memory::trim();
+            peak = open;
+        }
+        peak = peak.max(open);
     }
 }
