@@ -41,7 +41,8 @@ pub struct LagBounds {
 }
 
 impl LagBounds {
-    pub(crate) fn are_exceeded_by(&self, lag: Lag) -> bool {
+    /// Whether that is too far behind.
+    pub fn are_exceeded_by(&self, lag: Lag) -> bool {
         lag.frames > self.frames_max || lag.bytes > self.bytes_max
     }
 }

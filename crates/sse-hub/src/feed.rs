@@ -94,6 +94,11 @@ impl Feed {
         self.topic.lock().ring.newest()
     }
 
+    /// The position right before the newest frame, for somebody who is to read that one only: it may be the topic's end.
+    pub fn before_newest(&self) -> u64 {
+        self.topic.lock().ring.before_newest()
+    }
+
     /// How far behind `cursor` is.
     pub fn lag(&self, cursor: u64) -> Lag {
         self.topic.lock().ring.lag(cursor)

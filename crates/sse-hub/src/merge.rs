@@ -93,6 +93,11 @@ impl Merge {
         reader.read_up_to(settled, &self.grants, batch)
     }
 
+    /// Whether the next read will tell that the reader is evicted.
+    pub(crate) fn is_evicted(&self) -> bool {
+        self.policy.lag.policy == SlowPolicy::Evict && self.reader.lock().is_too_slow()
+    }
+
     fn arm(&self, waker: &Waker) {
         let mut marks = self.marks.lock();
         if !marks.waker.as_ref().is_some_and(|armed| armed.will_wake(waker)) {

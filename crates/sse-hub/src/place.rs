@@ -101,6 +101,11 @@ impl Place {
         true
     }
 
+    /// Whether its next read will tell it that it is evicted.
+    pub(crate) fn is_evicted(&self) -> bool {
+        matches!(self.verdict, Some(Verdict::Evict(_)))
+    }
+
     /// Whether there is something it has not looked at.
     pub(crate) fn is_behind(&self, ring: &Ring) -> bool {
         self.cursor < ring.newest()

@@ -256,6 +256,10 @@ impl Reader {
         std::mem::take(&mut self.too_slow)
     }
 
+    pub(crate) fn is_too_slow(&self) -> bool {
+        self.too_slow
+    }
+
     /// Judges it by its unread topics and by those marked since, which are `dirty`.
     pub(crate) fn judge(&mut self, now: Instant, dirty: &[Arc<Topic>], bounds: &LagBounds) -> bool {
         let mut lag = self.lag(bounds);

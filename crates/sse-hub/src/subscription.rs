@@ -99,6 +99,15 @@ impl Subscription {
         }
     }
 
+    /// Whether the hub has found it too slow and its next delivery will say so. Its waker was woken: a host whose transport
+    /// has stopped asking for deliveries learns here that it may close.
+    pub fn is_evicted(&self) -> bool {
+        match &self.place {
+            Following::One { topic, key } => topic.is_evicted(*key),
+            Following::Several(several) => several.merge.is_evicted(),
+        }
+    }
+
     fn count_replayed(&self, batch: &Batch) {
         let replayed = batch.items().iter().take_while(|item| item.sequence <= self.joined_at).count();
         if replayed > 0 {

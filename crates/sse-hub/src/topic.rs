@@ -141,6 +141,13 @@ impl Topic {
         read
     }
 
+    /// Whether the subscriber at `key` will be told that it is evicted.
+    pub(crate) fn is_evicted(&self, key: usize) -> bool {
+        let state = self.state.lock();
+        let single = state.followers.as_ref().and_then(|followers| followers.singles.get(key));
+        single.is_some_and(|single| single.place.is_evicted())
+    }
+
     /// Arms the waker of the feed at `key` unless there is something after `cursor`; true if it is armed.
     pub(crate) fn arm_feed(&self, key: usize, cursor: u64, waker: &Waker) -> bool {
         let mut state = self.state.lock();

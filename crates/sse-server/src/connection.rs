@@ -19,7 +19,8 @@ use crate::app::App;
 use crate::gauge::ConnectionPermit;
 use crate::http;
 use crate::io::WatchedIo;
-use crate::stream::StreamPlan;
+use crate::stream::body::SharedStream;
+use crate::stream::{EndReason, StreamPlan};
 
 /// A new connection has this long to send its first byte.
 const FIRST_BYTE_MAX: Duration = Duration::from_secs(5);
@@ -53,6 +54,8 @@ struct Inner {
     since: Instant,
     /// Since when the socket takes no more.
     blocked_since: Option<Instant>,
+    /// The stream that hyper writes on this connection.
+    stream: Option<SharedStream>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,8 +73,14 @@ enum Phase {
 impl ConnectionState {
     fn new(remote_addr: SocketAddr, permit: ConnectionPermit) -> Self {
         let is_surplus = permit.is_surplus();
-        let inner =
-            Inner { permit: Some(permit), plan: None, phase: Phase::New, since: Instant::now(), blocked_since: None };
+        let inner = Inner {
+            permit: Some(permit),
+            plan: None,
+            phase: Phase::New,
+            since: Instant::now(),
+            blocked_since: None,
+            stream: None,
+        };
         Self { remote_addr, is_surplus, inner: Mutex::new(inner) }
     }
 
@@ -92,6 +101,11 @@ impl ConnectionState {
     /// Records that the request became a stream for a writer.
     pub(crate) fn hand_over(&self, plan: StreamPlan) {
         self.inner.lock().plan = Some(Box::new(plan));
+    }
+
+    /// hyper asks a stream for more only while the socket takes it, so its end is watched for from here.
+    pub(crate) fn watch(&self, stream: SharedStream) {
+        self.inner.lock().stream = Some(stream);
     }
 
     /// The plan, once nothing of an earlier answer is left to be written.
@@ -120,6 +134,20 @@ impl ConnectionState {
 
     fn request_ends(&self) {
         self.inner.lock().enter(Phase::Idle);
+    }
+
+    /// The reason to end the stream that hyper writes although it cannot be told.
+    fn stream_overdue(&self, write_timeout: Duration) -> Option<EndReason> {
+        let inner = self.inner.lock();
+        let mut stream = inner.stream.as_ref()?.lock();
+        let is_stalled = inner.blocked_since.is_some_and(|since| since.elapsed() >= write_timeout);
+        let reason = match (stream.subscription.is_evicted(), is_stalled) {
+            (true, _) => EndReason::Lagged,
+            (false, true) => EndReason::Stalled,
+            (false, false) => return None,
+        };
+        stream.ended = Some(reason);
+        Some(reason)
     }
 
     /// The reason to give up on the connection.
@@ -153,6 +181,7 @@ type BoxedHandler =
 enum Outcome {
     Closed,
     Overdue(&'static str),
+    StreamOverdue(EndReason),
     HandedOver(Box<StreamPlan>),
 }
 
@@ -195,6 +224,9 @@ pub(crate) async fn serve(app: Arc<App>, socket: TcpStream, remote_addr: SocketA
             return Poll::Ready(Outcome::HandedOver(plan));
         }
         while watch.poll_tick(cx).is_ready() {
+            if let Some(reason) = state.stream_overdue(write_timeout) {
+                return Poll::Ready(Outcome::StreamOverdue(reason));
+            }
             if let Some(reason) = state.overdue(write_timeout) {
                 return Poll::Ready(Outcome::Overdue(reason));
             }
@@ -204,6 +236,9 @@ pub(crate) async fn serve(app: Arc<App>, socket: TcpStream, remote_addr: SocketA
     .await;
     match outcome {
         Outcome::Closed => (),
+        // The hub counts an eviction when the subscriber is told, which this one never is.
+        Outcome::StreamOverdue(EndReason::Lagged) => app.signals.eviction(EndReason::Lagged.as_str()),
+        Outcome::StreamOverdue(_) => (),
         Outcome::Overdue(reason) => {
             app.signals.connection_rejected(reason);
             tracing::debug!(%remote_addr, reason, "connection closed");

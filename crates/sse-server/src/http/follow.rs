@@ -61,7 +61,7 @@ pub(super) async fn follow(
         // The connection is taken apart at the end of the poll that this stays pending in.
         return std::future::pending().await;
     }
-    Ok(body::respond(app, plan))
+    Ok(body::respond(app, connection, plan))
 }
 
 fn plan(

@@ -12,12 +12,14 @@ use http_body_util::BodyExt;
 use hyper::Response;
 use hyper::body::{Body, Frame as BodyFrame};
 use hyper::header::{CONNECTION, HeaderValue};
+use parking_lot::Mutex;
 use sse_hub::{Delivery, Subscription};
 use sse_wire::Frame;
 use tokio::time::Sleep;
 
 use super::{EndReason, Framing, Shape, Source, StreamInfo, StreamPlan, envelope_frame, reconnect_frame};
 use crate::app::App;
+use crate::connection::ConnectionState;
 use crate::http::ReplyBody;
 
 /// The whole body for a client that is to come back later.
@@ -31,29 +33,40 @@ fn busy_frame() -> Frame {
 }
 
 /// The answer whose body is the stream.
-pub(crate) fn respond(app: &Arc<App>, plan: StreamPlan) -> Response<ReplyBody> {
+pub(crate) fn respond(app: &Arc<App>, connection: &ConnectionState, plan: StreamPlan) -> Response<ReplyBody> {
     let mut headers = plan.headers.clone();
-    let connection = match plan.framing {
+    let persistence = match plan.framing {
         Framing::Chunked => "keep-alive",
         Framing::UntilClose => "close",
     };
-    headers.insert(CONNECTION, HeaderValue::from_static(connection));
-    let mut response = Response::new(StreamBody::new(app, plan).boxed_unsync());
+    headers.insert(CONNECTION, HeaderValue::from_static(persistence));
+    let body = StreamBody::new(app, plan);
+    connection.watch(body.stream.clone());
+    let mut response = Response::new(body.boxed_unsync());
     *response.headers_mut() = headers;
     response
+}
+
+/// What the body shares with the watch over its connection.
+pub(crate) type SharedStream = Arc<Mutex<BodyStream>>;
+
+/// The part of a body that may have to end without being asked.
+#[derive(Debug)]
+pub(crate) struct BodyStream {
+    pub(crate) subscription: Subscription,
+    pub(crate) ended: Option<EndReason>,
 }
 
 /// A [`Subscription`] as a body. What is pending leaves in one piece.
 struct StreamBody {
     app: Arc<App>,
-    subscription: Subscription,
+    stream: SharedStream,
     shape: Shape,
     first: Option<Bytes>,
     info: StreamInfo,
     heartbeat: Pin<Box<Sleep>>,
     /// Completes when the stream is to end, with the reason.
     end: Pin<Box<dyn Future<Output = EndReason> + Send>>,
-    ended: Option<EndReason>,
 }
 
 impl StreamBody {
@@ -63,19 +76,18 @@ impl StreamBody {
         };
         plan.info.begin(&app.signals);
         Self {
-            subscription: *subscription,
+            stream: Arc::new(Mutex::new(BodyStream { subscription: *subscription, ended: None })),
             shape: plan.shape,
             first: Some(Frame::retry(plan.retry).text()),
             info: plan.info,
             heartbeat: Box::pin(tokio::time::sleep(app.config.heartbeat_interval)),
             end: Box::pin(planned_end(app.clone())),
-            ended: None,
             app: app.clone(),
         }
     }
 
     /// The bytes of a delivery; an empty piece ends the stream.
-    fn encode(&mut self, delivery: Option<Delivery>) -> Bytes {
+    fn encode(&self, stream: &mut BodyStream, delivery: Option<Delivery>) -> Bytes {
         match delivery {
             Some(Delivery::Frames(batch)) => {
                 self.app.signals.delivered(batch.items().len() as u64, 0);
@@ -90,11 +102,11 @@ impl StreamBody {
             }
             Some(Delivery::Gap(gap)) => gap.frame().text(),
             Some(Delivery::Evicted(_)) => {
-                self.ended = Some(EndReason::Lagged);
+                stream.ended = Some(EndReason::Lagged);
                 Bytes::new()
             }
             None => {
-                self.ended = Some(EndReason::Ended);
+                stream.ended = Some(EndReason::Ended);
                 Bytes::new()
             }
         }
@@ -102,18 +114,20 @@ impl StreamBody {
 
     /// The next bytes of the stream.
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if self.ended.is_some() {
+        let shared = self.stream.clone();
+        let mut stream = shared.lock();
+        if stream.ended.is_some() {
             return Poll::Ready(None);
         }
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(first));
         }
         if let Poll::Ready(reason) = self.end.as_mut().poll(cx) {
-            self.ended = Some(reason);
+            stream.ended = Some(reason);
             return Poll::Ready(Some(reconnect_frame(reason).text()));
         }
-        if let Poll::Ready(delivery) = self.subscription.poll_delivery(cx) {
-            let bytes = self.encode(delivery);
+        if let Poll::Ready(delivery) = stream.subscription.poll_delivery(cx) {
+            let bytes = self.encode(&mut stream, delivery);
             return Poll::Ready((!bytes.is_empty()).then_some(bytes));
         }
         if self.heartbeat.as_mut().poll(cx).is_ready() {
@@ -164,6 +178,7 @@ impl Body for StreamBody {
 
 impl Drop for StreamBody {
     fn drop(&mut self) {
-        self.info.end(self.ended.unwrap_or(EndReason::Disconnected), &self.app.signals);
+        let ended = self.stream.lock().ended;
+        self.info.end(ended.unwrap_or(EndReason::Disconnected), &self.app.signals);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sse_hub::{Lag, SlowPolicy};
+use sse_hub::{Lag, LagJudge, SlowPolicy};
 use sse_wire::Frame;
 
 use super::entry::{Ending, EntrySource, Written};
@@ -180,16 +180,21 @@ impl WriterThread {
         }
     }
 
-    /// The `skip` policy: what is being written is finished, then the stream is told and goes on with the newest.
+    /// The `skip` policy: what is being written is finished, then the stream is told and goes on with the newest frame,
+    /// which may be its topic's end.
     fn skip(&mut self, key: u32, lane: u32) {
         let lane = &self.lanes[lane as usize];
         let Some(behind) = self.entries[key as usize].behind.as_mut() else { return };
-        let newest = lane.feed.newest();
-        let gap = lane.gap(behind.cursor, newest);
+        let resumed_after = lane.feed.before_newest();
+        if resumed_after <= behind.cursor {
+            return;
+        }
+        let gap = lane.gap(behind.cursor, resumed_after);
         let mut bytes = behind.pending.to_vec();
         push_frame(&mut bytes, &gap.frame(), lane.key.framing);
         behind.pending = bytes.into();
-        behind.cursor = newest;
+        behind.cursor = resumed_after;
+        behind.judge = LagJudge::default();
         self.settings.signals.gaps(gap.reason.as_str(), 1);
     }
 

@@ -94,8 +94,8 @@ impl Lane {
     /// Where to read on: at `cursor`, or by the `latest` policy right before the newest frame.
     pub(super) fn conflated(&self, cursor: u64) -> u64 {
         let bounds = self.feed.lag_bounds();
-        if bounds.policy == SlowPolicy::Latest && self.feed.lag(cursor).frames > bounds.frames_max {
-            return self.feed.newest() - 1;
+        if bounds.policy == SlowPolicy::Latest && bounds.are_exceeded_by(self.feed.lag(cursor)) {
+            return self.feed.before_newest();
         }
         cursor
     }
