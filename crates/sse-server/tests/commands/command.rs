@@ -49,11 +49,16 @@ impl Command {
 
     fn spawn(args: &[&str], out: Stdio) -> Self {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sse-server"));
-        command.args(args).stdin(Stdio::piped()).stdout(out).stderr(Stdio::piped());
+        command.args(args).stdout(out);
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"SSE_")) {
             command.env_remove(name);
         }
-        let mut child = command.spawn().expect("the binary starts");
+        Self::of(command)
+    }
+
+    /// Any other program.
+    pub(crate) fn of(mut command: std::process::Command) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
         let input = child.stdin.take();
         let out = child.stdout.take().map_or_else(|| sync_channel(1).1, lines);
         let err = lines(child.stderr.take().expect("it is piped"));

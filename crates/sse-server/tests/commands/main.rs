@@ -3,6 +3,7 @@
 mod command;
 mod fake;
 mod publish;
+mod readme;
 mod reference;
 mod server;
 mod subscribe;
