@@ -4,7 +4,7 @@ pub mod process;
 pub mod subject;
 mod yardstick;
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -71,15 +71,29 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    let dir = folder("loadtest")?;
-    if args.yardstick { compare(&args, &dir) } else { measure(&args, &dir) }
+    let folder = Folder::take("loadtest")?;
+    if args.yardstick { compare(&args, folder.path()) } else { measure(&args, folder.path()) }
 }
 
-/// A folder of the target directory for what a chore writes.
-pub fn folder(name: &str) -> Result<PathBuf> {
-    let dir = workspace::target().join(name);
-    fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
-    Ok(dir)
+/// A folder of the target directory for what a chore writes, held by one run at a time: two would mix up their files,
+/// and measure each other.
+pub struct Folder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Folder {
+    pub fn take(name: &str) -> Result<Self> {
+        let path = workspace::target().join(name);
+        fs::create_dir_all(&path).with_context(|| format!("creating {}", path.display()))?;
+        let lock = File::create(path.join("lock")).with_context(|| format!("creating a lock in {}", path.display()))?;
+        lock.try_lock().with_context(|| format!("another {name} is running in this workspace"))?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 /// One run, on the server of this workspace or on a given one.

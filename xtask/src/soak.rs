@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::loadtest::process::Process;
 use crate::loadtest::subject::{self, Subject};
-use crate::loadtest::{folder, read, write};
+use crate::loadtest::{Folder, read, write};
 use crate::program;
 use crate::soak::verdict::Verdict;
 
@@ -65,14 +65,15 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<()> {
     ensure!(args.minutes.is_finite() && args.minutes > 0.0, "--minutes must be more than 0");
-    let dir = folder("soak")?;
+    let folder = Folder::take("soak")?;
+    let dir = folder.path();
     subject::build(&[("sse-server", "sse-server"), ("sse-loadgen", "sse-loadgen")])?;
-    let server = Subject::server(&dir, &args.server_args())?;
-    let bursts = Process::start(&mut args.bursts(&server, &dir), &dir.join("bursts.log"))?;
-    let steady = args.steady(&server, &dir).status().context("running the steady load")?.code();
+    let server = Subject::server(dir, &args.server_args())?;
+    let bursts = Process::start(&mut args.bursts(&server, dir), &dir.join("bursts.log"))?;
+    let steady = args.steady(&server, dir).status().context("running the steady load")?.code();
     let whole = is_whole(steady)? & is_whole(end_of(bursts)?)?;
     server.stop()?;
-    judge(&args, &dir, whole)
+    judge(&args, dir, whole)
 }
 
 /// Waits for the load that runs beside.
