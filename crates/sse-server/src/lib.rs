@@ -27,7 +27,7 @@ mod interner;
 mod io;
 mod listener;
 pub mod logging;
-mod memory;
+pub mod memory;
 mod server;
 mod signals;
 mod stream;

@@ -7,13 +7,14 @@ use std::process::ExitCode;
 use anyhow::Context;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use sse_server::{Addresses, Command, Config, ConfigError, Server, logging};
+use sse_server::{Addresses, Command, Config, ConfigError, Server, logging, memory};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Exit codes: bad settings (`EX_USAGE`), and a start that failed.
 const EXIT_START_FAILED: u8 = 1;
 
 fn main() -> ExitCode {
+    memory::set_up();
     let done = match Config::load_process() {
         Err(error) => {
             eprintln!("{error}");

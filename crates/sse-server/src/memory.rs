@@ -3,6 +3,22 @@
 //! The allocator is the system's: of those measured it keeps the least per idle stream (docs/decisions/allocator.md). It
 //! keeps what is freed in the middle of its heap, though, until it is asked to give it back.
 
+/// Arenas that threads share. glibc would give each of them its own, and each keeps what a burst of connections left in it.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const ARENAS_MAX: libc::c_int = 2;
+
+/// Bounds what the allocator sets aside. Called once, before there are threads.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[expect(unsafe_code, reason = "glibc has no safe interface to this")]
+pub fn set_up() {
+    // SAFETY: `mallopt` takes no pointer; there are no other threads yet.
+    unsafe { libc::mallopt(libc::M_ARENA_MAX, ARENAS_MAX) };
+}
+
+/// Other C libraries have no such setting.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub fn set_up() {}
+
 /// Gives freed memory back to the system.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(unsafe_code, reason = "glibc has no safe interface to this")]
