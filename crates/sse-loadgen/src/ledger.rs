@@ -84,7 +84,11 @@ impl Tally {
     /// Notes a fault in words, if it is among the first.
     pub(crate) fn example(&mut self, text: impl FnOnce() -> String) {
         if self.examples.len() < EXAMPLES_MAX {
-            self.examples.push(text());
+            let text = text();
+            // A server that goes down ends all streams alike.
+            if self.examples.last() != Some(&text) {
+                self.examples.push(text);
+            }
         }
     }
 

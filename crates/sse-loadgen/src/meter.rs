@@ -1,5 +1,6 @@
 //! Takes the figures of the server's process and of this one, at the points of a run where they mean something.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -43,12 +44,13 @@ pub(crate) struct Meter {
     interval: Duration,
     began: Instant,
     sampled: Option<Instant>,
-    /// The first time the server's process could not be looked at.
-    pub(crate) failure: Option<String>,
+    /// Why the server's process could not be looked at any more; its figures mean nothing then.
+    pub(crate) failure: Option<io::Error>,
 }
 
 impl Meter {
-    pub(crate) fn new(server_pid: Option<u32>, interval: Duration) -> Self {
+    /// Fails when there is no such process, or it is not ours to look at.
+    pub(crate) fn new(server_pid: Option<u32>, interval: Duration) -> io::Result<Self> {
         let mut meter = Self {
             server: server_pid.map(Process::new),
             server_points: Points::default(),
@@ -61,11 +63,15 @@ impl Meter {
             failure: None,
         };
         (meter.server_points.before, meter.own_points.before) = meter.usages();
-        meter
+        match meter.failure.take() {
+            Some(error) => Err(error),
+            None => Ok(meter),
+        }
     }
 
+    /// Whether the server was there to be measured from beginning to end.
     pub(crate) fn has_server(&self) -> bool {
-        self.server.is_some()
+        self.server.is_some() && self.failure.is_none()
     }
 
     /// All streams are open and quiet.
@@ -112,7 +118,7 @@ impl Meter {
         match self.server?.usage() {
             Ok(usage) => Some(usage),
             Err(error) => {
-                self.failure.get_or_insert(error.to_string());
+                self.failure.get_or_insert(error);
                 None
             }
         }

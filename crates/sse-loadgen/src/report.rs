@@ -28,8 +28,10 @@ pub struct Report {
     pub publishing: Published,
     /// What arrived.
     pub delivery: Delivery,
-    /// What the server used, if its process was named.
+    /// What the server used, if its process was named and there to the end.
     pub server: Option<ServerUse>,
+    /// Why not, if it was not.
+    pub server_failure: Option<String>,
     /// What this tool used.
     pub loadgen: OwnUse,
     /// The server over time.

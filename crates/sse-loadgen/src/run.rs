@@ -63,9 +63,9 @@ pub enum RunError {
     /// A thread could not do its work.
     #[error("a reading thread failed")]
     Reader(#[source] io::Error),
-    /// The server's process cannot be looked at, so its figures are missing.
-    #[error("the server's process cannot be measured: {0}")]
-    Server(String),
+    /// The server's process cannot be looked at.
+    #[error("the server's process cannot be measured")]
+    Server(#[source] io::Error),
 }
 
 /// Runs a scenario to its end; that takes the ramp, the duration and at most a few timeouts longer.
@@ -78,7 +78,7 @@ pub fn run(scenario: &Scenario) -> Result<Report, RunError> {
     let sources = sources(scenario, &plan)?;
     let control = Control::new(scenario.topics);
     let context = Context { scenario, plan: &plan, control: &control, clock: Clock::start(), sources };
-    let mut meter = Meter::new(scenario.server_pid, scenario.sample_interval);
+    let mut meter = Meter::new(scenario.server_pid, scenario.sample_interval).map_err(RunError::Server)?;
     std::thread::scope(|scope| {
         let readers = start_readers(scope, context);
         let driven = {
@@ -86,11 +86,7 @@ pub fn run(scenario: &Scenario) -> Result<Report, RunError> {
             drive(scope, context, &mut meter)
         };
         let reads = join_readers(readers, scenario)?;
-        let driven = driven?;
-        if let Some(failure) = meter.failure.take() {
-            return Err(RunError::Server(failure));
-        }
-        Ok(report(context, &meter, driven, reads))
+        Ok(report(context, &meter, driven?, reads))
     })
 }
 
@@ -280,6 +276,7 @@ fn report(context: Context<'_>, meter: &Meter, driven: Driven, reads: Vec<Read<'
             last_subscriber: last.times().summary(),
             tally,
         },
+        server_failure: meter.failure.as_ref().map(ToString::to_string),
         server: meter.has_server().then(|| ServerUse::of(meter, streams, delivered, seconds)),
         loadgen: OwnUse::of(&meter.own_points, streams, delivered, reading_cpu, publishing_cpu),
         samples: meter.samples.clone(),

@@ -45,6 +45,9 @@ impl Display for Report {
         if let Some(server) = &self.server {
             server_use(f, server)?;
         }
+        if let Some(failure) = &self.server_failure {
+            row(f, "server", format_args!("could not be measured to the end: {failure}"))?;
+        }
         own_use(f, &self.loadgen)?;
         row(
             f,

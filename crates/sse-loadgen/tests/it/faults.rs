@@ -1,9 +1,11 @@
 //! Every fault of a server is found, counted once, and blamed for what it is.
 
-use sse_loadgen::{Report, Tally};
+use std::time::Duration;
 
-use crate::run;
-use crate::server::Fault;
+use sse_loadgen::{Report, Scenario, Tally};
+
+use crate::server::{Fault, Framing, Server};
+use crate::{run, scenario};
 
 /// What a sound run of the scenario counts.
 fn sound() -> Tally {
@@ -138,4 +140,20 @@ fn an_event_whose_answer_did_not_come_may_have_arrived_or_not() {
         assert!(report.publishing.failure.is_some());
         assert_eq!((report.delivery.tally.lost, report.delivery.tally.delivered), (0, delivered));
     }
+}
+
+#[test]
+fn a_server_that_dies_under_load_still_gets_a_report() {
+    let server = Server::start(Fault::Nothing, Framing::Chunked);
+    // The server runs in this process; what dies is the one that is measured.
+    let mut measured = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    let scenario =
+        Scenario { server_pid: Some(measured.id()), sample_interval: Duration::from_millis(20), ..scenario(&server) };
+    let run = std::thread::spawn(move || sse_loadgen::run(&scenario));
+    server.wait_until_published(10);
+    measured.kill().unwrap();
+    measured.wait().unwrap();
+    let report = run.join().unwrap().unwrap();
+    assert!(report.server.is_none() && report.server_failure.is_some(), "{report}");
+    assert_eq!(report.delivery.tally.delivered, 200);
 }

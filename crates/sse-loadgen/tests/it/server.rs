@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 /// What goes wrong. The number is that of the publish, counted from 0 over all topics; where it says "one follower",
 /// that is the topic's first.
@@ -57,15 +57,19 @@ pub(crate) enum Framing {
 /// Followers whose socket takes nothing for so long are dropped.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(200);
 
-#[derive(Clone)]
+/// How long a test waits for something that should happen at once.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 pub(crate) struct Server {
     addr: SocketAddr,
+    hub: Arc<Hub>,
 }
 
 struct Hub {
     fault: Fault,
     framing: Framing,
     state: Mutex<State>,
+    publishes: Condvar,
 }
 
 #[derive(Default)]
@@ -85,14 +89,22 @@ impl Server {
     pub(crate) fn start(fault: Fault, framing: Framing) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
-        let hub = Arc::new(Hub { fault, framing, state: Mutex::default() });
+        let hub = Arc::new(Hub { fault, framing, state: Mutex::default(), publishes: Condvar::new() });
+        let serving = Arc::clone(&hub);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let hub = Arc::clone(&hub);
+                let hub = Arc::clone(&serving);
                 std::thread::spawn(move || hub.serve(stream.unwrap()));
             }
         });
-        Self { addr }
+        Self { addr, hub }
+    }
+
+    /// Waits until so many publishes have come.
+    pub(crate) fn wait_until_published(&self, count: u64) {
+        let mut state = self.hub.state.lock();
+        let waited = self.hub.publishes.wait_while_for(&mut state, |state| state.published < count, PATIENCE);
+        assert!(!waited.timed_out(), "only {} were published", state.published);
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -145,6 +157,7 @@ impl Hub {
         let mut state = self.state.lock();
         let number = state.published;
         state.published += 1;
+        self.publishes.notify_all();
         match self.fault {
             Fault::Refuse(at) if at == number => {
                 return publisher.write_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy");
