@@ -1,0 +1,275 @@
+//! The real binary on free ports.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
+
+use super::log::Log;
+use super::{Connection, Request, eventually};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_sse-server");
+/// Lines of the log that a failed test shows.
+const LINES_SHOWN: usize = 30;
+
+/// A running server, killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    addresses: Addresses,
+    pub(crate) log: Log,
+    /// Whether a test saw it exit.
+    has_exited: bool,
+    home: Home,
+}
+
+/// The ready file's content.
+#[derive(Debug, Deserialize)]
+struct Addresses {
+    listen: Vec<SocketAddr>,
+    admin: Option<SocketAddr>,
+}
+
+/// How a server is to be started.
+#[derive(Debug, Default)]
+pub(crate) struct Launch {
+    flags: Vec<String>,
+    environment: Vec<(String, String)>,
+    descriptors_max: Option<usize>,
+}
+
+impl Launch {
+    pub(crate) fn new(flags: &[&str]) -> Self {
+        Self { flags: flags.iter().map(ToString::to_string).collect(), ..Self::default() }
+    }
+
+    pub(crate) fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Lets the server open no more descriptors than this.
+    pub(crate) fn descriptors_max(mut self, descriptors_max: usize) -> Self {
+        self.descriptors_max = Some(descriptors_max);
+        self
+    }
+
+    /// Starts a server on free ports and waits until it listens.
+    #[track_caller]
+    pub(crate) fn start(self) -> Server {
+        self.listen(&["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+    }
+
+    #[track_caller]
+    fn listen(mut self, flags: &[&str]) -> Server {
+        let home = Home::new();
+        let ready_file = home.0.join("ready");
+        self.flags.extend(flags.iter().map(ToString::to_string));
+        self.flags.extend(["--ready-file".to_owned(), ready_file.to_str().unwrap().to_owned()]);
+        let mut child = self.command().spawn().unwrap();
+        let log = Log::collect(child.stderr.take().unwrap());
+        let addresses = eventually("the ready file", || {
+            if let Some(status) = child.try_wait().unwrap() {
+                panic!("the server ended with {status}: {:#?}", log.lines());
+            }
+            fs::read(&ready_file).ok().map(|text| serde_json::from_slice(&text).unwrap())
+        });
+        Server { child, addresses, log, has_exited: false, home }
+    }
+
+    /// The same for a server whose admin listener is off.
+    #[track_caller]
+    pub(crate) fn start_without_admin(self) -> Server {
+        self.listen(&["--listen", "127.0.0.1:0"])
+    }
+
+    /// Runs the binary to its end, which has to come by itself, and returns what it said.
+    #[track_caller]
+    pub(crate) fn finish(&self) -> Output {
+        let mut child = self.command().stdout(Stdio::piped()).spawn().unwrap();
+        let started = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            if started.elapsed() > Duration::from_secs(5) {
+                child.kill().unwrap();
+                panic!("it did not end: {:?}", child.wait_with_output());
+            }
+            std::thread::park_timeout(Duration::from_millis(3));
+        }
+        child.wait_with_output().unwrap()
+    }
+
+    fn command(&self) -> Command {
+        let mut command = match self.descriptors_max {
+            None => Command::new(BINARY),
+            // The shell becomes the server: its process id stays the same.
+            Some(descriptors_max) => {
+                let mut command = Command::new("/bin/sh");
+                command.args(["-c", &format!("ulimit -n {descriptors_max} && exec \"$0\" \"$@\""), BINARY]);
+                command
+            }
+        };
+        let environment = self.environment.iter().map(|(name, value)| (name, value));
+        // Nothing of the surroundings may change what is tested.
+        command.args(&self.flags).env_clear().envs(environment);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+    }
+}
+
+impl Server {
+    #[track_caller]
+    pub(crate) fn start(flags: &[&str]) -> Self {
+        Launch::new(flags).start()
+    }
+
+    /// The public listener, the first of several.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addresses.listen[0]
+    }
+
+    /// All public listeners.
+    pub(crate) fn addrs(&self) -> &[SocketAddr] {
+        &self.addresses.listen
+    }
+
+    pub(crate) fn admin_addr(&self) -> SocketAddr {
+        self.addresses.admin.unwrap()
+    }
+
+    pub(crate) fn connect(&self) -> Connection {
+        Connection::open(self.addr())
+    }
+
+    pub(crate) fn request(&self, method: &str, target: impl Into<String>) -> Request {
+        Request::new(self.addr(), method, target)
+    }
+
+    /// A request to follow one topic, whose name needs no escaping.
+    pub(crate) fn subscribe(&self, topic: &str) -> Request {
+        self.follow(format!("/events/{topic}"))
+    }
+
+    /// A request to follow whatever the target says.
+    pub(crate) fn follow(&self, target: impl Into<String>) -> Request {
+        self.request("GET", target).field("Accept", "text/event-stream")
+    }
+
+    /// A request to the admin listener.
+    pub(crate) fn admin(&self, target: &str) -> Request {
+        Request::new(self.admin_addr(), "GET", target)
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for the process to end by itself.
+    #[track_caller]
+    pub(crate) fn wait_exit(&mut self) -> ExitStatus {
+        let status = eventually("the server's exit", || self.child.try_wait().unwrap());
+        self.has_exited = true;
+        status
+    }
+
+    /// Kills the process, as a crash would.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.has_exited = true;
+    }
+
+    /// A folder that lives as long as this server.
+    pub(crate) fn home(&self) -> &std::path::Path {
+        &self.home.0
+    }
+
+    /// Memory the process has resident.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// Processor time the process has used.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        // The name, in parentheses, may hold spaces; user and system time are the 14th and 15th field.
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+        Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+    }
+
+    /// How many topics there are.
+    #[track_caller]
+    pub(crate) fn topics(&self) -> u64 {
+        self.admin("/api/topics").send().json()["total"].as_u64().unwrap()
+    }
+
+    /// The value of a metric, all its label sets summed; `None` while it does not exist.
+    #[track_caller]
+    pub(crate) fn metric(&self, name: &str) -> Option<f64> {
+        let text = self.admin("/metrics").send().text();
+        let samples = text.lines().filter_map(|line| {
+            let (series, value) = line.rsplit_once(' ')?;
+            let is_wanted = series == name || series.split_once('{').is_some_and(|(bare, _)| bare == name);
+            is_wanted.then(|| value.parse::<f64>().unwrap())
+        });
+        samples.reduce(|sum, value| sum + value)
+    }
+
+    /// Waits until a metric, or one series of it, has this value.
+    #[track_caller]
+    pub(crate) fn wait_for_metric(&self, series: &str, value: f64) {
+        let wanted = format!("{series} {value}");
+        eventually(&format!("{wanted} in the metrics"), || {
+            let text = self.admin("/metrics").send().text();
+            text.lines().any(|line| line == wanted).then_some(())
+        });
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let survived = self.has_exited || self.child.try_wait().is_ok_and(|status| status.is_none());
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let lines = self.log.lines();
+        if std::thread::panicking() {
+            let last = lines[lines.len().saturating_sub(LINES_SHOWN)..].iter();
+            eprintln!("the server's log: {}", last.map(|line| format!("\n  {line}")).collect::<String>());
+            return;
+        }
+        assert!(survived, "the server died: {lines:#?}");
+        let panicked = lines.iter().find(|line| line.to_string().contains("panicked"));
+        assert_eq!(panicked, None, "the server panicked");
+    }
+}
+
+/// A folder of its own for each server.
+struct Home(PathBuf);
+
+impl Home {
+    fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("it-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // What cannot be removed lies in the build's own folder.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

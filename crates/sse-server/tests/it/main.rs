@@ -1,0 +1,7 @@
+//! The server as its users meet it: the real binary on free ports, spoken to in bytes.
+
+#![expect(clippy::unwrap_used, reason = "a test's own helpers fail the test")]
+
+mod follow;
+mod harness;
+mod quickstart;
