@@ -4,4 +4,6 @@
 
 mod follow;
 mod harness;
+mod hostile_ids;
 mod quickstart;
+mod resume;
