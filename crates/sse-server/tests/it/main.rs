@@ -5,5 +5,7 @@
 mod follow;
 mod harness;
 mod hostile_ids;
+mod malformed;
+mod publish;
 mod quickstart;
 mod resume;
