@@ -5,7 +5,10 @@
 mod follow;
 mod harness;
 mod hostile_ids;
+mod hosts;
 mod malformed;
+mod methods;
+mod origins;
 mod publish;
 mod quickstart;
 mod resume;

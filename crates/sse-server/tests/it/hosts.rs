@@ -1,0 +1,60 @@
+//! Names the server answers to: a page whose own name resolves to loopback must not reach it (FAILURES I6).
+
+use crate::harness::Server;
+
+const FOREIGN: &[&str] = &[
+    "evil.test",
+    "evil.test:8080",
+    "localhost.evil.test",
+    "127.0.0.1.evil.test",
+    "evil.test.localhost.",
+    "127.0.0.1@evil.test",
+    "10.0.0.1",
+    "0.0.0.0",
+    "[::2]:80",
+    "2130706433",
+    "",
+];
+
+#[test]
+fn other_names_are_misdirected() {
+    let server = Server::start(&[]);
+    for host in FOREIGN {
+        for request in [
+            server.subscribe("a"),
+            server.post("/events/canary", "x"),
+            server.post_json(r#"{"topic":"canary"}"#),
+            server.request("OPTIONS", "/events/a"),
+        ] {
+            let mut connection = request.field("Host", *host).start();
+            assert_eq!(connection.head().status, 421, "{host}");
+        }
+    }
+    server.expect_untouched("canary");
+}
+
+#[test]
+fn names_of_this_machine_are_its_own() {
+    let server = Server::start(&[]);
+    for host in ["localhost", "LocalHost:1", "127.0.0.1", "127.9.9.9:8080", "[::1]:8080"] {
+        assert_eq!(server.post("/events/a", "x").field("Host", host).send().status(), 200, "{host}");
+    }
+}
+
+#[test]
+fn a_name_that_was_set_is_its_own() {
+    let server = Server::start(&["--host", "push.example", "--host", "10.1.2.3"]);
+    for host in ["push.example", "PUSH.example:443", "10.1.2.3:80", "localhost"] {
+        assert_eq!(server.post("/events/a", "x").field("Host", host).send().status(), 200, "{host}");
+    }
+    server.post("/events/a", "x").field("Host", "sub.push.example").send().problem(421);
+}
+
+#[test]
+fn an_absolute_target_names_the_host() {
+    let server = Server::start(&[]);
+    server.follow("http://evil.test/events/a").field("Host", "localhost").send().problem(421);
+    let mut stream = server.follow("http://localhost/events/a").field("Host", "localhost").open();
+    server.publish("a", "x");
+    assert_eq!(stream.next_data(), "x");
+}
