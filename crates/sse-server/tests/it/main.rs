@@ -2,11 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's own helpers fail the test")]
 
+mod closing;
 mod deadlines;
+mod disconnect;
+mod drain;
 mod follow;
+mod handover;
 mod harness;
+mod heartbeat;
 mod hostile_ids;
 mod hosts;
+mod life;
 mod limits;
 mod malformed;
 mod methods;

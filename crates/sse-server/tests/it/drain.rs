@@ -1,0 +1,97 @@
+//! Going away: SIGTERM ends every stream in order, evenly over the window, and the process with exit code 0.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::harness::{End, StreamPath, on_both_paths};
+
+on_both_paths![
+    streams_are_asked_to_reconnect_over_the_window,
+    an_idle_server_is_gone_at_once,
+    a_second_signal_ends_it_now,
+    what_was_acknowledged_reaches_its_followers_first,
+];
+
+fn streams_are_asked_to_reconnect_over_the_window(path: StreamPath) {
+    let mut server = path.start(&["--drain-window", "2s"]);
+    let mut streams: Vec<_> = (0..20)
+        .flat_map(|_| {
+            [server.subscribe("a"), server.follow("/events?topic=a&topic=b"), server.subscribe("a").version("HTTP/1.0")]
+        })
+        .map(|request| request.open())
+        .collect();
+    let id = server.publish("a", "before");
+    for stream in &mut streams {
+        assert_eq!(stream.next_data(), "before");
+    }
+    let started = Instant::now();
+    server.signal(Signal::TERM);
+    let readers: Vec<_> = streams
+        .into_iter()
+        .map(|mut stream| {
+            let id = id.clone();
+            std::thread::spawn(move || {
+                let event = stream.next_event();
+                let told = started.elapsed();
+                assert_eq!((event.event_type.as_str(), &event.id), ("sse.reconnect", &id));
+                assert_eq!(event.data, r#"{"reason":"drain"}"#);
+                assert_eq!(stream.expect_end().expect_closed(), End::Fin);
+                told
+            })
+        })
+        .collect();
+    let mut told: Vec<Duration> = readers.into_iter().map(|reader| reader.join().unwrap()).collect();
+    told.sort();
+    assert!(server.wait_exit().success());
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+
+    // Evenly: no half of the window has more than two thirds of them.
+    let early = told.iter().filter(|told| **told < Duration::from_secs(1)).count();
+    assert!((20..=40).contains(&early), "{early} of {} in the first half: {told:?}", told.len());
+    server.log.wait_for_all("disconnected", 60, |line| assert_eq!(line["reason"], "drain"));
+}
+
+fn an_idle_server_is_gone_at_once(path: StreamPath) {
+    let mut server = path.start(&["--drain-window", "30s"]);
+    let mut idle = server.connect();
+    idle.send(server.post("/events/a", "x").bytes());
+    assert_eq!(idle.reply().status(), 200);
+    let started = Instant::now();
+    server.signal(Signal::INT);
+    assert!(server.wait_exit().success());
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    idle.expect_closed();
+}
+
+/// FAILURES K3.
+fn a_second_signal_ends_it_now(path: StreamPath) {
+    let mut server = path.start(&["--drain-window", "30s"]);
+    let _stream = server.subscribe("a").open();
+    server.signal(Signal::TERM);
+    server.log.wait_for("draining", |_| true);
+    let started = Instant::now();
+    server.signal(Signal::TERM);
+    let status = server.wait_exit();
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    assert_eq!(status.code(), Some(1));
+}
+
+/// FAILURES K2: a publish that was answered is delivered, drain or not.
+fn what_was_acknowledged_reaches_its_followers_first(path: StreamPath) {
+    let mut server = path.start(&["--drain-window", "500ms"]);
+    let streams: Vec<_> = (0..10).map(|_| server.subscribe("a").open()).collect();
+    let ids = server.publish_burst("a", 2000);
+    server.signal(Signal::TERM);
+    for mut stream in streams {
+        let mut seen = Vec::new();
+        while let Some(event) = stream.event_or_end() {
+            match event.event_type.as_str() {
+                "sse.reconnect" => break,
+                _ => seen.push(event.id),
+            }
+        }
+        assert_eq!(seen, ids);
+    }
+    assert!(server.wait_exit().success());
+}
