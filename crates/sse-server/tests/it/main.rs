@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's own helpers fail the test")]
 
+mod churn;
 mod closing;
 mod deadlines;
+mod descriptors;
 mod disconnect;
 mod drain;
 mod follow;
@@ -20,4 +22,5 @@ mod origins;
 mod publish;
 mod quickstart;
 mod resume;
+mod slow;
 mod smuggling;

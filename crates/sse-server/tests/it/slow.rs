@@ -1,0 +1,188 @@
+//! Slow consumers: what becomes of those who do not read, and that those who read are never harmed.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{Server, Stream, StreamPath, on_both_paths};
+
+on_both_paths![
+    who_takes_nothing_is_cut_after_the_write_timeout,
+    who_lags_and_does_not_read_is_evicted_and_can_resume,
+    who_keeps_reading_survives_any_burst,
+    nobody_waits_for_a_slow_neighbour,
+    the_skip_policy_tells_of_the_gap,
+    the_latest_policy_sends_the_newest,
+];
+
+/// 16 KiB, of which a few fill the buffers between the server and a client that does not read.
+const EVENT: &str = "0123456789abcde\u{b7}";
+
+fn large(n: usize) -> String {
+    format!("{n:06} {}", EVENT.repeat(1000))
+}
+
+/// More than the kernel holds for a client that reads nothing: its tiny buffer and the server's send buffer.
+fn fill(server: &Server, topic: &str) -> Vec<String> {
+    (0..64).map(|n| server.publish(topic, &large(n))).collect()
+}
+
+/// FAILURES C2.
+fn who_takes_nothing_is_cut_after_the_write_timeout(path: StreamPath) {
+    let server = path.start(&["--write-timeout", "1s", "--lag-grace", "1m"]);
+    let mut one = server.subscribe("a").open_with_tiny_buffer();
+    let mut several = server.follow("/events?topic=a&topic=b").open_with_tiny_buffer();
+    let mut healthy = server.subscribe("a").open();
+    server.wait_for_metric("sse_connections_active", 3.0);
+    let ids = fill(&server, "a");
+    let filled = Instant::now();
+    for id in &ids {
+        assert_eq!(&healthy.next_event().id, id);
+    }
+    server.wait_for_metric("sse_connections_active", 1.0);
+    // The write timeout and a second, and something for a busy machine.
+    assert!(filled.elapsed() < Duration::from_millis(2700), "{:?}", filled.elapsed());
+    for stream in [&mut one, &mut several] {
+        stream.expect_cut();
+    }
+    server.publish("a", "still here");
+    assert_eq!(healthy.next_data(), "still here");
+}
+
+/// FAILURES C11: the reason is in the log and the metrics, and the client comes back without a loss.
+fn who_lags_and_does_not_read_is_evicted_and_can_resume(path: StreamPath) {
+    let flags = ["--lag-frames-max", "8", "--lag-grace", "500ms", "--write-timeout", "5s", "--ring-bytes-max", "16MiB"];
+    let server = path.start(&flags);
+    let mut stream = server.subscribe("a").open_with_tiny_buffer();
+    let ids = fill(&server, "a");
+    let evicted = server.log.wait_for("disconnected", |line| line["reason"] == "lagged");
+    assert_eq!(evicted["remote_addr"], stream.local_addr().as_str());
+    server.wait_for_metric(r#"sse_evictions_total{reason="lagged"}"#, 1.0);
+    server.wait_for_metric("sse_connections_active", 0.0);
+
+    let mut seen: Vec<String> = Vec::new();
+    while let Some(event) = stream.event_or_end() {
+        seen.push(event.id);
+    }
+    assert!(seen.len() < ids.len(), "it was to lag");
+    assert_eq!(seen, ids[..seen.len()], "what came was in order");
+    let last = seen.last().map_or("earliest", String::as_str);
+    let mut again = server.subscribe("a").last_event_id(last).open();
+    for id in &ids[seen.len()..] {
+        assert_eq!(&again.next_event().id, id);
+    }
+}
+
+/// Issue 4: a burst evicts nobody who reads.
+fn who_keeps_reading_survives_any_burst(path: StreamPath) {
+    let server = path.start(&["--retry-jitter", "0"]);
+    let mut streams: Vec<Stream> = (0..200).map(|_| server.subscribe("a").open()).collect();
+    let ids: Vec<String> = server.publish_burst("a", 5000);
+    let events = ids.iter().enumerate().map(|(n, id)| format!("id: {id}\ndata: {n}\n\n"));
+    let expected = format!("retry: 3000\n\n{}", events.collect::<String>());
+    std::thread::scope(|scope| {
+        for part in streams.chunks_mut(50) {
+            scope.spawn(|| part.iter_mut().for_each(|stream| stream.expect_text(&expected)));
+        }
+    });
+    assert_eq!(server.metric("sse_evictions_total"), None);
+    assert_eq!(server.metric("sse_connections_active"), Some(200.0));
+}
+
+/// FAILURES C1: readers who stopped cost the others nothing.
+fn nobody_waits_for_a_slow_neighbour(path: StreamPath) {
+    let server = path.start(&["--write-timeout", "30s", "--lag-grace", "1m"]);
+    let _stopped: Vec<Stream> = (0..20).map(|_| server.subscribe("a").open_with_tiny_buffer()).collect();
+    let mut healthy = server.subscribe("a").open();
+    fill(&server, "a");
+    for n in 0..64 {
+        assert_eq!(healthy.next_data(), large(n));
+    }
+    for n in 0..20 {
+        let published = Instant::now();
+        server.publish("a", &n.to_string());
+        assert_eq!(healthy.next_data(), n.to_string());
+        assert!(published.elapsed() < Duration::from_secs(1), "{:?}", published.elapsed());
+    }
+    assert_eq!(server.metric("sse_connections_active"), Some(21.0));
+}
+
+fn the_skip_policy_tells_of_the_gap(path: StreamPath) {
+    let server = path.start(&["--slow-policy", "skip", "--lag-frames-max", "8", "--lag-grace", "500ms"]);
+    let mut stream = server.subscribe("a").open_with_tiny_buffer();
+    fill(&server, "a");
+    match path {
+        StreamPath::Writers => server.wait_for_metric(r#"sse_gaps_total{reason="lagged"}"#, 1.0),
+        // Judged meanwhile, and told when it reads again.
+        StreamPath::Hyper => server.subscribe("b").open().stay_for(Duration::from_secs(2)),
+    }
+    let last = server.publish("a", "after the gap");
+
+    let (mut before, mut gaps) = (0, 0);
+    while before != sequence(&last) {
+        let event = stream.next_event();
+        if event.event_type == "sse.gap" {
+            gaps += 1;
+            assert_eq!(sequence(event.json()["requested"].as_str().unwrap()), before, "it stood elsewhere");
+            assert_eq!(event.json()["resumed_after"], event.id.as_str());
+            assert_eq!(event.json()["reason"], "lagged");
+            assert!(sequence(&event.id) > before);
+        } else {
+            assert_eq!(sequence(&event.id), before + 1, "a hole that nobody told of");
+        }
+        before = sequence(&event.id);
+    }
+    assert!(gaps > 0, "nothing was skipped");
+    assert_eq!(server.metric("sse_evictions_total"), None);
+}
+
+/// The number in one of the server's own ids.
+fn sequence(id: &str) -> u64 {
+    id.split_once('-').unwrap().1.parse().unwrap()
+}
+
+fn the_latest_policy_sends_the_newest(path: StreamPath) {
+    let server = path.start(&["--slow-policy", "latest", "--lag-frames-max", "8"]);
+    let mut stream = server.subscribe("a").open_with_tiny_buffer();
+    let ids = fill(&server, "a");
+    let mut seen: Vec<String> = Vec::new();
+    while seen.last() != ids.last() {
+        seen.push(stream.next_event().id);
+    }
+    assert!(seen.len() < ids.len(), "nothing was conflated");
+    assert!(seen.is_sorted(), "{seen:?}");
+    server.publish("a", "and on");
+    assert_eq!(stream.next_data(), "and on");
+    assert_eq!(server.metric("sse_evictions_total"), None);
+}
+
+/// FAILURES C3: progress alone does not save a reader that is far too slow.
+#[test]
+fn who_trickles_is_evicted() {
+    let server = Server::start(&["--lag-frames-max", "8", "--lag-grace", "1s", "--write-timeout", "30s"]);
+    let mut trickler = server.subscribe("a").open_with_tiny_buffer();
+    fill(&server, "a");
+    let evicted = std::thread::scope(|scope| {
+        let evicted = scope.spawn(|| server.log.wait_for("disconnected", |line| line["reason"] == "lagged"));
+        while !evicted.is_finished() {
+            trickler.read_a_little();
+        }
+        evicted.join().unwrap()
+    });
+    assert_eq!(evicted["remote_addr"], trickler.local_addr().as_str());
+}
+
+/// FAILURES C9: a client that reads nothing pins little.
+#[test]
+fn who_reads_nothing_pins_little() {
+    let server = Server::start(&["--write-timeout", "30s", "--lag-grace", "1m", "--ring-bytes-max", "4MiB"]);
+    let stopped: Vec<Stream> = (0..100).map(|_| server.subscribe("a").open_with_tiny_buffer()).collect();
+    let mut healthy = server.subscribe("a").open();
+    let before = server.resident_bytes();
+    for n in 0..512 {
+        server.publish("a", &large(n));
+        assert_eq!(healthy.next_data(), large(n));
+    }
+    // The ring itself, and little for each of those who stopped.
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < (4 << 20) + 100 * (128 << 10), "{} MiB for {} streams", grown >> 20, stopped.len());
+    assert_eq!(server.metric("sse_connections_active"), Some(101.0));
+}
