@@ -4,6 +4,7 @@
 
 mod churn;
 mod closing;
+mod config;
 mod deadlines;
 mod descriptors;
 mod disconnect;
@@ -11,6 +12,7 @@ mod drain;
 mod follow;
 mod handover;
 mod harness;
+mod health;
 mod heartbeat;
 mod hostile_ids;
 mod hosts;
