@@ -159,7 +159,15 @@ impl WriterThread {
         if behind.blocked && now.saturating_duration_since(behind.progress_at) >= self.settings.write_timeout {
             return Some(EndReason::Stalled);
         }
-        let EntrySource::Lane { lane, .. } = entry.source else { return None };
+        let lane = match &entry.source {
+            EntrySource::Lane { lane, .. } => *lane,
+            // The hub judges a subscription, but a full socket keeps it from being asked.
+            EntrySource::Own(own) if own.subscription.is_evicted() => {
+                self.settings.signals.eviction("lagged");
+                return Some(EndReason::Lagged);
+            }
+            EntrySource::Own(_) => return None,
+        };
         let feed = &self.lanes[lane as usize].feed;
         let mut lag = feed.lag(behind.cursor);
         lag += Lag { frames: 0, bytes: behind.pending.len() as u64 };

@@ -88,7 +88,10 @@ impl WriterThread {
         entry.source = EntrySource::Lane { lane: lane_key, place: Place::Off };
         let (rest, head, ends) = match written {
             Written::All => (bytes::Bytes::new(), lane.head, round.ends),
-            Written::Part(len) => (round.bytes.slice(len..), lane.head, round.ends),
+            Written::Part(len) => {
+                self.settings.signals.delivered(round.frames as u64, len as u64);
+                (round.bytes.slice(len..), lane.head, round.ends)
+            }
             Written::Broken => return self.remove(key, EndReason::Broken),
         };
         self.fall_behind(key, rest, head);
