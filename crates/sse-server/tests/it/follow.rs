@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{StreamPath, on_both_paths};
+use crate::harness::{Stream, StreamPath, on_both_paths};
 
 on_both_paths![
     a_follower_gets_its_own_topic_only,
@@ -15,6 +15,8 @@ on_both_paths![
     an_envelope_tells_the_topic,
     every_line_of_data_is_a_line_of_its_own,
     fields_come_in_a_fixed_order,
+    a_large_event_arrives_whole,
+    a_hot_topic_reaches_all_its_followers,
     private_events_are_not_for_everybody,
     unknown_parameters_do_no_harm,
     what_cannot_be_followed_is_refused,
@@ -163,6 +165,30 @@ fn fields_come_in_a_fixed_order(path: StreamPath) {
     stream.expect_text(&format!("id: {id}\ndata: 2\n\n"));
 }
 
+fn a_large_event_arrives_whole(path: StreamPath) {
+    let server = path.start(&[]);
+    let mut slow = server.subscribe("a").open_with_tiny_buffer();
+    let mut several = server.follow("/events?topic=a&topic=b&envelope=json").open_with_tiny_buffer();
+    let data: String = (0..150_000).map(|n| format!("{n:06}{}", if n % 1000 == 0 { "\n" } else { "" })).collect();
+    server.publish("a", &data);
+    server.publish("a", "small");
+    assert!(slow.next_data() == data, "it was changed on its way");
+    assert_eq!(slow.next_data(), "small");
+    assert!(several.next_event().json()["data"] == data.as_str(), "it was changed on its way");
+    assert_eq!(several.next_event().json()["data"], "small");
+}
+
+/// More than share one writer.
+fn a_hot_topic_reaches_all_its_followers(path: StreamPath) {
+    let server = path.start(&["--retry-jitter", "0"]);
+    let mut streams: Vec<Stream> = (0..600).map(|_| server.subscribe("hot").open()).collect();
+    let ids = server.publish_burst("hot", 20);
+    let events = ids.iter().enumerate().map(|(n, id)| format!("id: {id}\ndata: {n}\n\n"));
+    let expected = format!("retry: 3000\n\n{}", events.collect::<String>());
+    streams.iter_mut().for_each(|stream| stream.expect_text(&expected));
+    assert_eq!(server.metric("sse_connections_active"), Some(600.0));
+}
+
 fn private_events_are_not_for_everybody(path: StreamPath) {
     let server = path.start(&[]);
     let mut live = server.subscribe("a").open();
@@ -170,7 +196,7 @@ fn private_events_are_not_for_everybody(path: StreamPath) {
     let before = server.publish("a", "public");
     server.publish_to("/events/a?private", "secret");
     server.post_json(r#"{"topic":"a","data":"secret","private":true}"#).send();
-    server.publish("a", "public again");
+    server.publish_to("/events/a?private=off", "public again");
     let mut later = server.subscribe("a").last_event_id(&before).open();
     for stream in [&mut live, &mut several] {
         assert_eq!(stream.next_data(), "public");

@@ -1,10 +1,11 @@
 //! A connection that becomes a stream: whatever came before and comes behind the request.
 
-use crate::harness::{Connection, End, Server, Stream, StreamPath, on_both_paths};
+use crate::harness::{Connection, End, Server, Stream, StreamPath, ids, on_both_paths};
 
 on_both_paths![
     a_post_and_a_get_in_one_segment,
     a_stream_after_several_posts_on_one_connection,
+    an_answer_that_fills_the_socket_comes_before_the_stream,
     a_get_in_pieces,
     a_second_get_behind_the_first_is_ignored,
     bytes_behind_the_get_are_ignored,
@@ -45,6 +46,21 @@ fn a_stream_after_several_posts_on_one_connection(path: StreamPath) {
     for n in 0..5 {
         assert_eq!(stream.next_data(), n.to_string());
     }
+}
+
+fn an_answer_that_fills_the_socket_comes_before_the_stream(path: StreamPath) {
+    let server = path.start(&[]);
+    let lines = "{\"topic\":\"a\",\"data\":\"x\"}\n".repeat(10_000);
+    let mut connection = Connection::open_with_tiny_buffer(server.addr());
+    connection.send([server.post_ndjson(lines).bytes(), server.subscribe("b").bytes()].concat());
+    // The server has answered, as far as the socket takes it, and has the next request.
+    server.wait_for_metric("sse_events_published_total", 10_000.0);
+    server.publish("b", "too early for the stream, or not");
+    let reply = connection.reply();
+    assert_eq!(ids(&reply).len(), 10_000);
+    let mut stream = Stream::begin(connection);
+    server.publish("b", "in the stream");
+    while stream.next_data() != "in the stream" {}
 }
 
 fn a_get_in_pieces(path: StreamPath) {
@@ -95,6 +111,20 @@ fn a_get_with_a_body(path: StreamPath) {
     let mut stream = Stream::begin(connection);
     server.publish("a", "x");
     assert_eq!(stream.next_data(), "x");
+}
+
+/// What a follower sends is read and dropped, up to a bound.
+#[test]
+fn a_follower_that_does_not_stop_talking_is_cut() {
+    let server = Server::start(&[]);
+    let mut stream = server.subscribe("a").open();
+    let mut sent = 0;
+    while stream.try_send(&[b'x'; 4096]) {
+        sent += 4096;
+        assert!(sent < 64 << 20, "it listens to everything");
+    }
+    server.log.wait_for("disconnected", |line| line["reason"] == "flooded");
+    server.wait_for_metric(r#"sse_evictions_total{reason="flooded"}"#, 1.0);
 }
 
 /// Its body ends with the connection (RFC 9112, 6.3).

@@ -76,6 +76,26 @@ fn a_body_that_says_it_is_too_large_is_not_read() {
     server.expect_untouched("canary");
 }
 
+/// curl asks before it sends more than a mebibyte (RFC 9110, 10.1.1).
+#[test]
+fn a_publisher_may_ask_before_it_sends() {
+    let server = Server::start(&[]);
+    let ask = |len: usize| {
+        let mut connection = server.connect();
+        connection.send(format!(
+            "POST /events/a HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: {len}\r\n\r\n"
+        ));
+        connection
+    };
+    let mut welcome = ask(5);
+    assert_eq!(welcome.head().status, 100);
+    welcome.send("hello");
+    assert_eq!(welcome.reply().status(), 200);
+    assert_eq!(server.subscribe("a").last_event_id("earliest").open().next_data(), "hello");
+    // Too large is too large before the first byte.
+    ask(2 << 20).reply().problem(413);
+}
+
 #[test]
 fn a_body_in_chunks_is_refused_once_it_is_too_large() {
     let server = Server::start(&[]);
@@ -196,6 +216,20 @@ fn a_full_server_asks_an_event_source_to_come_back(path: StreamPath) {
     let mut third = server.subscribe("a").open();
     server.publish("a", "welcome");
     assert_eq!(third.next_data(), "welcome");
+}
+
+/// Even to be told so, there is only so much room.
+#[test]
+fn a_crowd_before_a_full_server_is_closed_on() {
+    let server = Server::start(&["--connections-max", "1"]);
+    let mut stream = server.subscribe("a").open();
+    let crowd: Vec<_> = (0..400).map(|_| server.connect()).collect();
+    let closed = crowd
+        .into_iter()
+        .filter_map(|mut connection| (!connection.is_quiet_for(Duration::from_millis(1))).then_some(()));
+    assert!(closed.count() >= 200, "nearly all of them are kept");
+    server.publish("a", "still here");
+    assert_eq!(stream.next_data(), "still here");
 }
 
 fn a_full_server_can_say_so_with_a_status(path: StreamPath) {

@@ -4,6 +4,7 @@
 
 mod churn;
 mod closing;
+mod coalescing;
 mod config;
 mod deadlines;
 mod descriptors;

@@ -7,6 +7,7 @@ use crate::harness::{Server, Stream, StreamPath, on_both_paths};
 on_both_paths![
     who_takes_nothing_is_cut_after_the_write_timeout,
     who_lags_and_does_not_read_is_evicted_and_can_resume,
+    who_lags_on_several_topics_is_evicted_as_well,
     who_keeps_reading_survives_any_burst,
     nobody_waits_for_a_slow_neighbour,
     the_skip_policy_tells_of_the_gap,
@@ -41,8 +42,11 @@ fn who_takes_nothing_is_cut_after_the_write_timeout(path: StreamPath) {
     // The write timeout and a second, and something for a busy machine.
     assert!(filled.elapsed() < Duration::from_millis(2700), "{:?}", filled.elapsed());
     for stream in [&mut one, &mut several] {
+        let addr = stream.local_addr();
+        server.log.wait_for("disconnected", |line| line["reason"] == "stalled" && line["remote_addr"] == addr.as_str());
         stream.expect_cut();
     }
+    assert_eq!(server.metric(r#"sse_evictions_total{reason="stalled"}"#), Some(2.0));
     server.publish("a", "still here");
     assert_eq!(healthy.next_data(), "still here");
 }
@@ -69,6 +73,18 @@ fn who_lags_and_does_not_read_is_evicted_and_can_resume(path: StreamPath) {
     for id in &ids[seen.len()..] {
         assert_eq!(&again.next_event().id, id);
     }
+}
+
+fn who_lags_on_several_topics_is_evicted_as_well(path: StreamPath) {
+    let server = path.start(&["--lag-frames-max", "8", "--lag-grace", "500ms", "--write-timeout", "15s"]);
+    let stream = server.follow("/events?topic=a&topic=b").open_with_tiny_buffer();
+    fill(&server, "a");
+    let filled = Instant::now();
+    let evicted = server.log.wait_for("disconnected", |_| true);
+    assert_eq!(evicted["reason"], "lagged");
+    assert_eq!(evicted["remote_addr"], stream.local_addr().as_str());
+    assert!(filled.elapsed() < Duration::from_secs(4), "{:?}", filled.elapsed());
+    server.wait_for_metric(r#"sse_evictions_total{reason="lagged"}"#, 1.0);
 }
 
 /// Issue 4: a burst evicts nobody who reads.
@@ -107,17 +123,22 @@ fn nobody_waits_for_a_slow_neighbour(path: StreamPath) {
 
 fn the_skip_policy_tells_of_the_gap(path: StreamPath) {
     let server = path.start(&["--slow-policy", "skip", "--lag-frames-max", "8", "--lag-grace", "500ms"]);
-    let mut stream = server.subscribe("a").open_with_tiny_buffer();
+    let one = server.subscribe("a").open_with_tiny_buffer();
+    let several = server.follow("/events?topic=a&topic=b").open_with_tiny_buffer();
     fill(&server, "a");
-    match path {
-        StreamPath::Writers => server.wait_for_metric(r#"sse_gaps_total{reason="lagged"}"#, 1.0),
-        // Judged meanwhile, and told when it reads again.
-        StreamPath::Hyper => server.subscribe("b").open().stay_for(Duration::from_secs(2)),
-    }
+    // They are judged meanwhile, and told when they read again.
+    server.subscribe("b").open().stay_for(Duration::from_secs(2));
     let last = server.publish("a", "after the gap");
+    for mut stream in [one, several] {
+        expect_gap_and_no_hole(&mut stream, &last);
+    }
+    assert!(server.metric(r#"sse_gaps_total{reason="lagged"}"#) >= Some(2.0));
+    assert_eq!(server.metric("sse_evictions_total"), None);
+}
 
+fn expect_gap_and_no_hole(stream: &mut Stream, last: &str) {
     let (mut before, mut gaps) = (0, 0);
-    while before != sequence(&last) {
+    while before != sequence(last) {
         let event = stream.next_event();
         if event.event_type == "sse.gap" {
             gaps += 1;
@@ -131,7 +152,6 @@ fn the_skip_policy_tells_of_the_gap(path: StreamPath) {
         before = sequence(&event.id);
     }
     assert!(gaps > 0, "nothing was skipped");
-    assert_eq!(server.metric("sse_evictions_total"), None);
 }
 
 /// The number in one of the server's own ids.

@@ -70,6 +70,7 @@ fn two_lengths_that_differ() {
     expect_refused(&[
         "POST /events/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
         "POST /events/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nX: y\r\ncontent-length: 96\r\n\r\n",
+        "POST /events/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5, 5\r\n\r\nhello",
         "POST /events/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 96\r\nContent-Length: 0\r\n\r\n",
     ]);
 }

@@ -135,17 +135,25 @@ impl Connection {
         }
     }
 
-    /// The server closes without another byte.
+    /// The server closes at once and without another byte.
     #[track_caller]
     pub(crate) fn expect_closed(&mut self) -> End {
+        let started = Instant::now();
         let (rest, end) = self.rest();
         assert_eq!(String::from_utf8_lossy(&rest), "");
+        // A server that waits for the client to close first gives up on it after two seconds.
+        assert!(started.elapsed() < Duration::from_millis(1500), "closed after {:?}", started.elapsed());
         end
     }
 
     /// Whether the server neither sends nor closes for so long.
     pub(crate) fn is_quiet_for(&mut self, time: Duration) -> bool {
         self.receive(time) == Received::Nothing
+    }
+
+    /// Whether the server sends anything before it closes.
+    pub(crate) fn is_answered(&mut self) -> bool {
+        self.receive(DEADLINE) == Received::Bytes
     }
 
     /// Waits for bytes, the end, or `time` to pass.

@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use serde::Deserialize;
 
 use super::log::Log;
@@ -70,6 +70,7 @@ impl Launch {
         let ready_file = home.0.join("ready");
         self.flags.extend(flags.iter().map(ToString::to_string));
         self.flags.extend(["--ready-file".to_owned(), ready_file.to_str().unwrap().to_owned()]);
+        raise_descriptor_limit();
         let mut child = self.command().spawn().unwrap();
         let log = Log::collect(child.stderr.take().unwrap());
         let addresses = eventually("the ready file", || {
@@ -234,6 +235,13 @@ impl Server {
             text.lines().any(|line| line == wanted).then_some(())
         });
     }
+}
+
+/// The tests of a crowd open more sockets than the usual soft limit allows.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    // Where this fails the tests that need it say so.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 impl Drop for Server {
