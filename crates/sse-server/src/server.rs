@@ -20,8 +20,12 @@ use crate::memory;
 const SWEEP_EVERY: Duration = Duration::from_millis(250);
 /// How often metrics are tidied up: unscraped, the exporter would keep every sample (TRAPS S8).
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
-/// Fewer connections than this leave too little behind to be worth a trim.
+/// How often the number of connections is looked at, to give memory back when it has changed.
+const TRIM_EVERY: Duration = Duration::from_secs(1);
+/// A smaller change than this leaves too little behind to be worth a trim.
 const TRIM_FROM: usize = 500;
+/// With fewer coming or going between two looks, a crowd has come or gone.
+const TRIM_SETTLED: usize = 100;
 /// What a drain may take beyond its window.
 const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
@@ -144,17 +148,17 @@ async fn upkeep(app: Arc<App>) {
     }
 }
 
-/// Gives memory back after a crowd has left.
+/// Gives memory back once a crowd has come or gone: opening a stream takes buffers that the open stream does not need.
 async fn trim(app: Arc<App>) {
-    let mut interval = tokio::time::interval(UPKEEP_EVERY);
-    let mut peak = 0;
+    let mut interval = tokio::time::interval(TRIM_EVERY);
+    let (mut seen, mut trimmed_at) = (0, 0);
     loop {
         interval.tick().await;
         let open = app.connections.open();
-        if peak > 2 * open + TRIM_FROM {
+        let has_settled = open.abs_diff(std::mem::replace(&mut seen, open)) < TRIM_SETTLED;
+        if has_settled && open.abs_diff(trimmed_at) >= TRIM_FROM {
             memory::trim();
-            peak = open;
+            trimmed_at = open;
         }
-        peak = peak.max(open);
     }
 }
