@@ -5,30 +5,47 @@ use std::fmt::{self, Display, Formatter};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-/// One pair of runs: CPU microseconds per delivered event.
+/// One pair of runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pair {
-    pub server: f64,
-    pub bare: f64,
+    server: Run,
+    bare: Run,
+}
+
+/// What a pair compares of one run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Run {
+    /// CPU microseconds per delivered event.
+    cost: f64,
+    /// Milliseconds from publishing to the last subscriber, the median over the events.
+    last: f64,
 }
 
 impl Pair {
     /// From the reports of both runs.
     pub fn of(server: &Value, bare: &Value) -> Result<Self> {
-        let cost = |report: &Value| report["server"]["cpu_us_per_delivery"].as_f64().filter(|cost| *cost > 0.0);
-        let server = cost(server).context("the server's CPU per delivery is not known")?;
-        let bare = cost(bare).context("the bare loop's CPU per delivery is not known")?;
+        let server = Run::of(server).context("the server's CPU per delivery is not known")?;
+        let bare = Run::of(bare).context("the bare loop's CPU per delivery is not known")?;
         Ok(Self { server, bare })
     }
 
-    pub fn ratio(self) -> f64 {
-        self.server / self.bare
+    fn ratio(self) -> f64 {
+        self.server.cost / self.bare.cost
+    }
+}
+
+impl Run {
+    fn of(report: &Value) -> Option<Self> {
+        let cost = report["server"]["cpu_us_per_delivery"].as_f64().filter(|cost| *cost > 0.0)?;
+        Some(Self { cost, last: report["delivery"]["last_subscriber"]["p50_ms"].as_f64()? })
     }
 }
 
 impl Display for Pair {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "server {:.2} us, bare loop {:.2} us, ratio {:.3}", self.server, self.bare, self.ratio())
+        let Self { server, bare } = self;
+        write!(f, "server {:.2} us, bare loop {:.2} us, ratio {:.3}; ", server.cost, bare.cost, self.ratio())?;
+        write!(f, "to the last one {:.1} ms, bare loop {:.1} ms", server.last, bare.last)
     }
 }
 
@@ -44,18 +61,31 @@ impl Yardstick {
         Ok(Self { pairs })
     }
 
-    /// The middle of the ratios, the least and the greatest.
-    fn spread(&self) -> (f64, f64, f64) {
-        let mut ratios: Vec<f64> = self.pairs.iter().map(|pair| pair.ratio()).collect();
-        ratios.sort_by(f64::total_cmp);
-        let middle = ratios.len() / 2;
-        let median = if ratios.len() % 2 == 1 { ratios[middle] } else { (ratios[middle - 1] + ratios[middle]) / 2.0 };
-        (median, ratios[0], ratios[ratios.len() - 1])
+    /// The middle of a figure over the pairs, the least and the greatest.
+    fn spread(&self, figure: impl FnMut(&Pair) -> f64) -> (f64, f64, f64) {
+        let mut figures: Vec<f64> = self.pairs.iter().map(figure).collect();
+        figures.sort_by(f64::total_cmp);
+        let middle = figures.len() / 2;
+        let median =
+            if figures.len() % 2 == 1 { figures[middle] } else { (figures[middle - 1] + figures[middle]) / 2.0 };
+        (median, figures[0], figures[figures.len() - 1])
+    }
+
+    fn ratios(&self) -> (f64, f64, f64) {
+        self.spread(|pair| pair.ratio())
     }
 
     pub fn to_json(&self) -> Value {
-        let (median, least, greatest) = self.spread();
-        let pair = |pair: &Pair| json!({"server_us": pair.server, "bare_us": pair.bare, "ratio": pair.ratio()});
+        let (median, least, greatest) = self.ratios();
+        let pair = |pair: &Pair| {
+            json!({
+                "server_us": pair.server.cost,
+                "bare_us": pair.bare.cost,
+                "ratio": pair.ratio(),
+                "server_last_ms": pair.server.last,
+                "bare_last_ms": pair.bare.last,
+            })
+        };
         json!({
             "ratio_median": median,
             "ratio_min": least,
@@ -67,12 +97,15 @@ impl Yardstick {
 
 impl Display for Yardstick {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let (median, least, greatest) = self.spread();
+        let (median, least, greatest) = self.ratios();
         let count = self.pairs.len();
-        write!(
+        writeln!(
             f,
             "CPU per delivery against the bare loop: {median:.3} (median of {count}, {least:.3} to {greatest:.3})"
-        )
+        )?;
+        let (server, ..) = self.spread(|pair| pair.server.last);
+        let (bare, ..) = self.spread(|pair| pair.bare.last);
+        write!(f, "publish to the last subscriber: {server:.1} ms, bare loop {bare:.1} ms (medians of {count})")
     }
 }
 
@@ -81,22 +114,24 @@ mod tests {
     use super::*;
 
     fn yardstick(ratios: &[f64]) -> Yardstick {
-        Yardstick::new(ratios.iter().map(|ratio| Pair { server: ratio * 2.0, bare: 2.0 }).collect()).unwrap()
+        let run = |cost| Run { cost, last: 1.0 };
+        Yardstick::new(ratios.iter().map(|ratio| Pair { server: run(ratio * 2.0), bare: run(2.0) }).collect()).unwrap()
     }
 
     #[test]
     fn the_median_stands_for_the_pairs() {
-        assert_eq!(yardstick(&[3.0, 1.0, 2.0]).spread(), (2.0, 1.0, 3.0));
-        assert_eq!(yardstick(&[3.0, 1.0]).spread(), (2.0, 1.0, 3.0));
+        assert_eq!(yardstick(&[3.0, 1.0, 2.0]).ratios(), (2.0, 1.0, 3.0));
+        assert_eq!(yardstick(&[3.0, 1.0]).ratios(), (2.0, 1.0, 3.0));
         assert!(Yardstick::new(Vec::new()).is_err());
         assert_eq!(yardstick(&[1.5]).to_json()["pairs"][0]["ratio"], 1.5);
     }
 
     #[test]
     fn a_report_without_figures_is_refused() {
-        let report = json!({"server": {"cpu_us_per_delivery": 3.0}});
+        let last = json!({"last_subscriber": {"p50_ms": 1.0}});
+        let report = json!({"server": {"cpu_us_per_delivery": 3.0}, "delivery": last});
         assert_eq!(Pair::of(&report, &report).unwrap().ratio(), 1.0);
         assert!(Pair::of(&json!({"server": null}), &report).is_err());
-        assert!(Pair::of(&report, &json!({"server": {"cpu_us_per_delivery": 0.0}})).is_err());
+        assert!(Pair::of(&report, &json!({"server": {"cpu_us_per_delivery": 0.0}, "delivery": last})).is_err());
     }
 }
