@@ -128,6 +128,11 @@ impl ConnectionState {
         inner.blocked_since = blocked.then(|| inner.blocked_since.unwrap_or_else(Instant::now));
     }
 
+    /// Whether nothing has come yet.
+    fn is_new(&self) -> bool {
+        self.inner.lock().phase == Phase::New
+    }
+
     fn request_begins(&self) {
         self.inner.lock().enter(Phase::Handling);
     }
@@ -155,6 +160,10 @@ impl ConnectionState {
         let inner = self.inner.lock();
         if inner.blocked_since.is_some_and(|since| since.elapsed() >= write_timeout) {
             return Some("stalled");
+        }
+        if inner.stream.as_ref().is_some_and(|stream| stream.lock().ended.is_none()) {
+            // An answer under way, however long it lasts.
+            return None;
         }
         let (max, reason) = match inner.phase {
             Phase::New => (FIRST_BYTE_MAX, "silent"),
@@ -210,15 +219,22 @@ pub(crate) async fn serve(app: Arc<App>, socket: TcpStream, remote_addr: SocketA
         .serve_connection(io, service);
     let mut watch = tokio::time::interval(WATCH_EVERY);
     let mut draining = std::pin::pin!(draining(&app));
-    let mut is_draining = false;
+    let (mut is_draining, mut is_last) = (false, false);
     let write_timeout = app.config.write_timeout;
     let outcome = std::future::poll_fn(|cx: &mut Context<'_>| {
         if !is_draining && draining.as_mut().poll(cx).is_ready() {
             is_draining = true;
+        }
+        // hyper closes a connection that has sent nothing yet; its first request is to be answered all the same.
+        if is_draining && !is_last && !state.is_new() {
+            is_last = true;
             Pin::new(&mut connection).graceful_shutdown();
         }
         if Pin::new(&mut connection).poll(cx).is_ready() {
             return Poll::Ready(Outcome::Closed);
+        }
+        if is_draining && !is_last && !state.is_new() {
+            cx.waker().wake_by_ref();
         }
         if let Some(plan) = state.take_plan() {
             return Poll::Ready(Outcome::HandedOver(plan));
@@ -260,5 +276,30 @@ async fn hand_over(app: &App, socket: TcpStream, plan: StreamPlan) {
         (Ok(socket), Some(writers)) => writers.join(socket, plan).await,
         (Err(error), _) => tracing::warn!(%error, "cannot take a socket out of the runtime"),
         (Ok(_), None) => unreachable!("streams are handed over only where there are writers"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sse_hub::{Hub, Start, SubscribeOptions, TopicName};
+
+    use super::*;
+    use crate::gauge::ConnectionGauge;
+    use crate::stream::body::BodyStream;
+
+    #[test]
+    fn a_stream_is_no_idle_connection() {
+        let permit = ConnectionGauge::new(1).enter().unwrap();
+        let state = ConnectionState::new(([127, 0, 0, 1], 1).into(), permit);
+        let hub = Hub::builder().build().unwrap();
+        let options = SubscribeOptions::topic(TopicName::parse("a").unwrap()).from(Start::Live);
+        let stream = Arc::new(Mutex::new(BodyStream { subscription: hub.subscribe(options).unwrap(), ended: None }));
+        state.request_begins();
+        state.watch(stream.clone());
+        state.request_ends();
+        state.inner.lock().since = Instant::now().checked_sub(IDLE_MAX * 2).unwrap();
+        assert_eq!(state.overdue(Duration::MAX), None);
+        stream.lock().ended = Some(EndReason::Ended);
+        assert_eq!(state.overdue(Duration::MAX), Some("idle"));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use mio::{Events, Interest, Poll, Token};
@@ -84,6 +84,9 @@ impl WriterThread {
         let mut due = Vec::new();
         while !self.stopping {
             self.wait(&mut events);
+            // First of all: who joins counts its age and its silence from this tick, however long the writer slept.
+            self.wheel.advance(self.now, &mut due);
+            due.drain(..).for_each(|due| self.when_due(due));
             self.take_commands();
             for event in &events {
                 if event.token() != WAKE_TOKEN {
@@ -96,8 +99,6 @@ impl WriterThread {
             self.end_coalescing();
             self.run_lanes();
             self.run_entries();
-            self.wheel.advance(self.now, &mut due);
-            due.drain(..).for_each(|due| self.when_due(due));
             self.watch_those_behind();
         }
         let keys: Vec<usize> = self.entries.iter().map(|(key, _)| key).collect();
@@ -111,7 +112,7 @@ impl WriterThread {
             || !self.runnable.is_empty()
             || !self.commands.is_empty()
             || !self.news_box.is_empty();
-        let timeout = if has_work { Some(std::time::Duration::ZERO) } else { self.timeout() };
+        let timeout = if has_work { Some(Duration::ZERO) } else { self.timeout() };
         if let Err(error) = self.poll.poll(events, timeout)
             && error.kind() != io::ErrorKind::Interrupted
         {
@@ -121,7 +122,7 @@ impl WriterThread {
         self.now = Instant::now();
     }
 
-    fn timeout(&self) -> Option<std::time::Duration> {
+    fn timeout(&self) -> Option<Duration> {
         if self.entries.is_empty() {
             return None;
         }
@@ -173,8 +174,12 @@ impl WriterThread {
                 (EntrySource::Own(Box::new(own)), 0)
             }
         };
-        let end_at =
-            self.settings.connection_age_max.map_or(0, |age| self.wheel.after(crate::stream::jittered(age, 0.1)));
+        let end_at = match self.settings.connection_age_max {
+            // On its way here when the drain began.
+            _ if self.end_reason == EndReason::Drain => self.wheel.after(Duration::ZERO),
+            Some(age) => self.wheel.after(crate::stream::jittered(age, 0.1)),
+            None => 0,
+        };
         let card = Box::new(Card { info: plan.info, _seat: seat });
         self.entries.insert(Entry {
             socket,

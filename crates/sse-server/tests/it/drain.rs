@@ -4,10 +4,12 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::harness::{End, StreamPath, on_both_paths};
+use crate::harness::{End, Item, Stream, StreamPath, on_both_paths};
 
 on_both_paths![
     streams_are_asked_to_reconnect_over_the_window,
+    whoever_comes_while_draining_is_asked_to_come_back,
+    everybody_who_joins_as_the_drain_begins_is_told,
     an_idle_server_is_gone_at_once,
     a_second_signal_ends_it_now,
     what_was_acknowledged_reaches_its_followers_first,
@@ -50,6 +52,48 @@ fn streams_are_asked_to_reconnect_over_the_window(path: StreamPath) {
     let early = told.iter().filter(|told| **told < Duration::from_secs(1)).count();
     assert!((20..=40).contains(&early), "{early} of {} in the first half: {told:?}", told.len());
     server.log.wait_for_all("disconnected", 60, |line| assert_eq!(line["reason"], "drain"));
+}
+
+fn whoever_comes_while_draining_is_asked_to_come_back(path: StreamPath) {
+    let mut server = path.start(&["--drain-window", "3s"]);
+    let streams: Vec<_> = (0..5).map(|_| server.subscribe("a").open()).collect();
+    assert_eq!(server.admin("/readyz").send().status(), 200);
+    server.signal(Signal::TERM);
+    server.log.wait_for("draining", |_| true);
+
+    let ready = server.admin("/readyz").send();
+    assert_eq!(ready.status(), 503);
+    assert_eq!(ready.json()["reasons"][0], "draining");
+    assert_eq!(server.admin("/livez").send().status(), 200, "it lives as long as it drains");
+    let mut late = server.subscribe("a").open();
+    assert!(matches!(late.next_item(), Item::Retry(retry) if retry >= Duration::from_secs(5)));
+    assert_eq!(late.next_event().data, r#"{"reason":"busy"}"#);
+    server.request("GET", "/events/a").send().problem(503);
+    drop(streams);
+    assert!(server.wait_exit().success());
+}
+
+fn everybody_who_joins_as_the_drain_begins_is_told(path: StreamPath) {
+    let mut server = path.start(&["--drain-window", "1s"]);
+    let _first = server.subscribe("a").open();
+    let get = server.subscribe("a").bytes();
+    let joining: Vec<_> = (0..300)
+        .map(|n| {
+            let mut connection = server.connect();
+            connection.send(&get);
+            if n == 150 {
+                server.signal(Signal::TERM);
+            }
+            connection
+        })
+        .collect();
+    for connection in joining {
+        let mut stream = Stream::begin(connection);
+        let event = stream.next_event();
+        assert_eq!(event.event_type, "sse.reconnect");
+        stream.expect_end();
+    }
+    assert!(server.wait_exit().success());
 }
 
 fn an_idle_server_is_gone_at_once(path: StreamPath) {

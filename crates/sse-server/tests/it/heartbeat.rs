@@ -4,7 +4,12 @@ use std::time::{Duration, Instant};
 
 use crate::harness::{Item, StreamPath, on_both_paths};
 
-on_both_paths![a_quiet_stream_gets_heartbeats, a_busy_stream_gets_none, heartbeats_stop_for_events_and_come_back];
+on_both_paths![
+    a_quiet_stream_gets_heartbeats,
+    a_busy_stream_gets_none,
+    heartbeats_stop_for_events_and_come_back,
+    a_stream_after_a_quiet_time_has_its_first_heartbeat_in_time
+];
 
 fn a_quiet_stream_gets_heartbeats(path: StreamPath) {
     let server = path.start(&["--heartbeat-interval", "300ms", "--retry-jitter", "0"]);
@@ -44,4 +49,14 @@ fn heartbeats_stop_for_events_and_come_back(path: StreamPath) {
     server.publish("a", "between");
     while stream.next_item() == ping {}
     assert_eq!([stream.next_item(), stream.next_item()], [ping.clone(), ping]);
+}
+
+fn a_stream_after_a_quiet_time_has_its_first_heartbeat_in_time(path: StreamPath) {
+    let server = path.start(&["--heartbeat-interval", "2s"]);
+    assert!(server.connect().is_quiet_for(Duration::from_millis(2500)));
+    let started = Instant::now();
+    let mut stream = server.subscribe("a").open();
+    assert!(matches!(stream.next_item(), Item::Retry(_)));
+    assert_eq!(stream.next_item(), Item::Comment(" ping".to_owned()));
+    assert!(started.elapsed() > Duration::from_millis(1200), "{:?}", started.elapsed());
 }

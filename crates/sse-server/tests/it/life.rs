@@ -9,6 +9,7 @@ on_both_paths![
     without_jitter_the_time_is_exact,
     an_old_stream_is_asked_to_reconnect,
     ages_are_spread,
+    a_stream_after_a_quiet_time_lives_its_whole_life,
 ];
 
 fn streams_are_told_to_come_back_at_different_times(path: StreamPath) {
@@ -73,4 +74,14 @@ fn ages_are_spread(path: StreamPath) {
     let (first, last) = (ages.iter().min().unwrap(), ages.iter().max().unwrap());
     assert!(*first > Duration::from_millis(2300) && *last < Duration::from_secs(5), "from {first:?} to {last:?}");
     assert!(*last - *first > Duration::from_millis(250), "all within {:?}", *last - *first);
+}
+
+/// The age counts from the stream's own beginning, however long nobody was there before.
+fn a_stream_after_a_quiet_time_lives_its_whole_life(path: StreamPath) {
+    let server = path.start(&["--connection-age-max", "2s"]);
+    assert!(server.connect().is_quiet_for(Duration::from_millis(2500)));
+    let started = Instant::now();
+    let mut stream = server.subscribe("a").open();
+    assert_eq!(stream.next_event().event_type, "sse.reconnect");
+    assert!(started.elapsed() > Duration::from_millis(1500), "{:?}", started.elapsed());
 }
