@@ -17,10 +17,14 @@ pub(crate) fn envelope_frame(item: &Item) -> Frame {
     if item.is_end {
         return item.frame.clone();
     }
-    let mut enveloped = None;
+    let (mut enveloped, mut retry) = (None, None);
     let text = item.frame.text_bytes();
     let parsed = Parser::new(text.len()).feed(text, |parsed| {
-        let Parsed::Event(event) = parsed else { return };
+        let event = match parsed {
+            Parsed::Event(event) => event,
+            Parsed::Retry(after) => return retry = Some(after),
+            Parsed::Comment(_) => return,
+        };
         let event_type = String::from_utf8_lossy(event.event_type);
         let data = String::from_utf8_lossy(event.data);
         let data = Data { topic: item.topic.as_str(), event_type: &event_type, id: event.last_event_id, data: &data };
@@ -31,6 +35,9 @@ pub(crate) fn envelope_frame(item: &Item) -> Frame {
         }
         if let Ok(event_type) = EventType::parse(&event_type) {
             wrapped = wrapped.with_type(event_type);
+        }
+        if let Some(retry) = retry {
+            wrapped = wrapped.with_retry(retry);
         }
         enveloped = Some(wrapped.encode());
     });

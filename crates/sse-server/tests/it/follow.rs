@@ -13,6 +13,7 @@ on_both_paths![
     an_event_of_several_topics_comes_once,
     any_text_names_a_topic,
     an_envelope_tells_the_topic,
+    an_envelope_keeps_the_retry,
     every_line_of_data_is_a_line_of_its_own,
     fields_come_in_a_fixed_order,
     a_large_event_arrives_whole,
@@ -134,6 +135,16 @@ fn an_envelope_tells_the_topic(path: StreamPath) {
         assert_eq!(event.json(), json!({"topic": "b", "type": "note", "id": second, "data": "two\n\"lines\""}));
         assert!(event.data.starts_with(r#"{"topic":"b","type":"note","id":"mine","data":"#), "{}", event.data);
     }
+}
+
+fn an_envelope_keeps_the_retry(path: StreamPath) {
+    let server = path.start(&["--retry-jitter", "0"]);
+    let mut stream = server.follow("/events/a?envelope=json").open();
+    stream.expect_text("retry: 3000\n\n");
+    let id = server.publish_to("/events/a?type=note&retry=1500", "x");
+    stream.expect_text(&format!(
+        "event: note\nretry: 1500\nid: {id}\ndata: {{\"topic\":\"a\",\"type\":\"note\",\"id\":\"{id}\",\"data\":\"x\"}}\n\n"
+    ));
 }
 
 fn every_line_of_data_is_a_line_of_its_own(path: StreamPath) {
