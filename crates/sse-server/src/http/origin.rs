@@ -7,7 +7,7 @@ use hyper::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HOST, HeaderMap, HeaderName,
     HeaderValue, ORIGIN, VARY,
 };
-use hyper::{Request, StatusCode};
+use hyper::{Request, StatusCode, Version};
 
 use super::Problem;
 use crate::config::{Config, WebOrigin};
@@ -19,13 +19,18 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// must not reach it (FAILURES I6).
 ///
 /// # Errors
-/// 421.
+/// 421, or 400 when it cannot be told whom the request is for.
 pub(crate) fn check_host<B>(request: &Request<B>, config: &Config) -> Result<(), Problem> {
     let authority = request.uri().authority().map(|authority| authority.as_str());
     let host = match authority {
         Some(authority) => Some(authority),
         None => request.headers().get(HOST).map(|host| host.to_str().unwrap_or("")),
     };
+    // One of an HTTP/1.1 request (RFC 9112, 3.2).
+    let hosts = request.headers().get_all(HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+        return Err(Problem::bad("Host", format!("{hosts} Host fields are not one")));
+    }
     // HTTP/1.0 clients may send none; a browser always does.
     let Some(host) = host else { return Ok(()) };
     let name = host_name(host);
@@ -54,7 +59,9 @@ pub(crate) fn check_publisher_origin<B>(request: &Request<B>, config: &Config) -
     let forbidden = |detail: &str| Problem::new(StatusCode::FORBIDDEN, "origin", detail);
     let headers = request.headers();
     if let Some(origin) = headers.get(ORIGIN) {
-        if allowed(origin, config).is_some() || is_own(origin, headers) {
+        // `*` lets every page read, which is not letting every page write.
+        let is_named = matches!(allowed(origin, config), Some(WebOrigin::Exact(_)));
+        if is_named || is_own(origin, headers) {
             return Ok(());
         }
         return Err(forbidden("pages of that origin may not publish here"));

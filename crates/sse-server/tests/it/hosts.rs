@@ -58,3 +58,19 @@ fn an_absolute_target_names_the_host() {
     server.publish("a", "x");
     assert_eq!(stream.next_data(), "x");
 }
+
+/// RFC 9112, 3.2.
+#[test]
+fn a_request_names_one_host() {
+    let server = Server::start(&[]);
+    for fields in ["", "Host: localhost\r\nHost: localhost\r\n", "Host: localhost\r\nX: y\r\nhost: evil.test\r\n"] {
+        let mut connection = server.connect();
+        connection.send(format!("POST /events/canary HTTP/1.1\r\n{fields}Content-Length: 1\r\n\r\nx"));
+        assert_eq!(connection.reply().problem(400).field.as_deref(), Some("Host"), "{fields:?}");
+    }
+    server.expect_untouched("canary");
+    // Before HTTP/1.1 there was none.
+    let mut connection = server.connect();
+    connection.send("POST /events/a HTTP/1.0\r\nContent-Length: 1\r\n\r\nx");
+    assert_eq!(connection.reply().status(), 200);
+}

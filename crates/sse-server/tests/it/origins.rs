@@ -99,3 +99,14 @@ fn foreign_pages_cannot_publish() {
         assert_eq!(server.post("/events/a", "x").field(name, value).send().status(), 200, "{name}: {value}");
     }
 }
+
+/// FAILURES I5: letting every page read is not letting every page publish.
+#[test]
+fn a_star_for_readers_lets_no_page_publish() {
+    let server = Server::start(&["--cors-origin", "*"]);
+    for (name, value) in [("Origin", "https://evil.example"), ("Origin", "null"), ("Sec-Fetch-Site", "cross-site")] {
+        server.post("/events/canary", "x").field(name, value).send().problem(403);
+        server.request("DELETE", "/events/canary").field(name, value).send().problem(403);
+    }
+    server.expect_untouched("canary");
+}
