@@ -65,6 +65,9 @@ mod topic_name;
 mod topics;
 mod unread;
 
+#[cfg(all(test, loom))]
+mod loom_tests;
+
 pub use batch::{Batch, Delivery, EvictReason, Item};
 pub use builder::HubBuilder;
 pub use config::{HubConfig, LagBounds, RingBounds, SlowPolicy, TopicPolicy};

@@ -88,7 +88,7 @@ impl Merge {
             return Read::Gap(missed);
         }
         if lag.policy == SlowPolicy::Latest {
-            reader.conflate(lag);
+            reader.conflate(lag, &self.grants);
         }
         reader.read_up_to(settled, &self.grants, batch)
     }

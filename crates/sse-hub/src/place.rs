@@ -43,7 +43,8 @@ impl Place {
             None => (),
         }
         if bounds.policy == SlowPolicy::Latest && bounds.are_exceeded_by(ring.lag(self.cursor)) {
-            self.cursor = ring.before_newest();
+            let newest = ring.newest_seen(self.cursor, &mut Sight::new(&self.grants, topic));
+            self.cursor = newest.map_or(ring.newest(), |newest| newest - 1);
         }
         if let Some(missed) = self.pass_over(ring.floor().sequence) {
             return Read::Gap(missed);

@@ -23,9 +23,9 @@ pub(crate) struct Reader {
     unread: BTreeSet<u64>,
     /// What is missing up to here has been told of, or will be at `start_gap`.
     told: u64,
-    /// What was missing up to here when it started is nothing to tell of.
+    /// What is missing up to here in topics not looked into yet was missing when it started, and is nothing to tell of.
     known: u64,
-    /// Where to tell of the gap that was known at the start: once everything kept up to there is read.
+    /// Where to tell of the gap that was known at the start: once everything kept below is read.
     start_gap: Option<u64>,
     /// Named topics that are still open; the stream ends with the last of them.
     open: usize,
@@ -80,16 +80,17 @@ impl Reader {
         if self.unread.contains(&topic.id) {
             return;
         }
-        let next = self.next_in(&topic.lock().ring);
+        let next = self.next_in(&topic.lock().ring, self.known);
         if let Some(next) = next {
             self.unread.insert(topic.id);
             self.heap.push(Reverse(Unread { next, topic }));
         }
     }
 
-    fn next_in(&self, ring: &Ring) -> Option<Next> {
+    /// What comes next in a topic, of which nothing that is missing up to `excused` has to be told.
+    fn next_in(&self, ring: &Ring, excused: u64) -> Option<Next> {
         let floor = ring.dropped_up_to();
-        if floor > self.cursor.max(self.known) {
+        if floor > self.cursor.max(excused) {
             return Some(Next::Gap { floor, from: self.cursor });
         }
         ring.first_after(self.cursor).map(|entry| Next::Frame(entry.sequence))
@@ -98,14 +99,14 @@ impl Reader {
     /// Reads what lies at or below `settled`. What a topic has beyond stays in the heap: the append that brought it came
     /// after the waker was armed, and has woken it.
     pub(crate) fn read_up_to(&mut self, settled: u64, grants: &Grants, batch: &mut Batch) -> Read {
-        let bound = self.start_gap.unwrap_or(settled);
+        let bound = self.start_gap.map_or(settled, |gap| gap - 1);
         debug_assert!(bound <= settled, "what was lost at the start was numbered before this read");
         while self.heap.peek().is_some_and(|Reverse(unread)| unread.next.sequence() <= bound) {
             if batch.is_full() {
                 return Read::Frames;
             }
             let Some(Reverse(Unread { next, topic })) = self.heap.pop() else { break };
-            let up_to = self.heap.peek().map_or(bound, |Reverse(unread)| bound.min(unread.next.sequence()));
+            let up_to = self.heap.peek().map_or(bound, |Reverse(unread)| bound.min(unread.next.others_up_to()));
             match self.step(next, &topic, up_to, grants, batch) {
                 Step::On(next) => self.put_back(topic, next),
                 Step::Deliver(next) => {
@@ -129,7 +130,8 @@ impl Reader {
         if !batch.is_empty() {
             return Read::Frames;
         }
-        if self.start_gap.take().is_some() {
+        if let Some(gap) = self.start_gap {
+            self.pass_over(gap);
             return Read::StartGap;
         }
         self.judge = LagJudge::default();
@@ -149,17 +151,16 @@ impl Reader {
         let ring = &state.ring;
         let floor = ring.dropped_up_to();
         match next {
-            // It rose meanwhile and has a later place in the order.
-            Next::Gap { floor: seen, from } if floor > seen => Step::On(Some(Next::Gap { floor, from })),
-            Next::Gap { floor, .. } if floor <= self.told => Step::On(self.next_in(ring)),
+            // The same loss was told of another topic.
+            Next::Gap { floor, .. } if floor <= self.told => Step::On(self.next_in(ring, self.told)),
             Next::Gap { .. } if !batch.is_empty() => Step::Deliver(next),
             Next::Gap { floor, from } => {
                 self.pass_over(floor);
                 let missed = Missed { from, resumed_after: floor, reason: GapReason::Lagged };
-                Step::Gap(missed, self.next_in(ring))
+                Step::Gap(missed, self.next_in(ring, self.told))
             }
-            // The same event came from another topic.
-            Next::Frame(sequence) if sequence <= self.cursor => Step::On(self.next_in(ring)),
+            // The same event came from another topic, or was lost in another.
+            Next::Frame(sequence) if sequence <= self.cursor => Step::On(self.next_in(ring, self.told)),
             // It was dropped before it was read.
             Next::Frame(sequence) if floor >= sequence && !self.will_tell(floor) => {
                 Step::On(Some(Next::Gap { floor, from: self.cursor }))
@@ -193,7 +194,7 @@ impl Reader {
                 return Step::Ended;
             }
         }
-        Step::On(self.next_in(ring))
+        Step::On(self.next_in(ring, self.told))
     }
 
     /// Whether the gap of the start, still to be told, covers this floor.
@@ -237,18 +238,21 @@ impl Reader {
         Some(missed)
     }
 
-    /// The `latest` policy: too far behind, each topic moves to its newest frame.
-    pub(crate) fn conflate(&mut self, bounds: &LagBounds) {
+    /// The `latest` policy: too far behind, each topic moves to the newest frame that is seen.
+    pub(crate) fn conflate(&mut self, bounds: &LagBounds, grants: &Grants) {
         let has_news = std::mem::take(&mut self.has_news);
         if !has_news || !bounds.are_exceeded_by(self.lag(bounds)) {
             return;
         }
-        let cursor = self.cursor;
-        let conflated = |Reverse(Unread { next, topic }): Reverse<Unread>| {
-            let newest = topic.lock().ring.newest_kept().filter(|newest| *newest > cursor);
-            Reverse(Unread { next: newest.map_or(next, Next::Frame), topic })
-        };
-        self.heap = std::mem::take(&mut self.heap).into_iter().map(conflated).collect();
+        for Reverse(unread) in std::mem::take(&mut self.heap) {
+            let sight = &mut Sight::new(grants, &unread.topic.name);
+            let next = match unread.topic.lock().ring.newest_seen(self.cursor, sight) {
+                Some(newest) => Some(Next::Frame(newest)),
+                // What it has lost is told, what it is not to see is passed over.
+                None => Some(unread.next).filter(|next| matches!(next, Next::Gap { .. })),
+            };
+            self.put_back(unread.topic, next);
+        }
     }
 
     /// Whether it has been found too slow since this was asked last.

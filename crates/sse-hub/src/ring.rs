@@ -10,6 +10,7 @@ use crate::TopicName;
 use crate::budget::{Budget, Charge};
 use crate::config::RingBounds;
 use crate::given_ids::GivenIds;
+use crate::grants::Sight;
 
 /// What an entry costs beyond its frame's bytes, in each ring that keeps it.
 const ENTRY_OVERHEAD: usize = size_of::<Entry>() + 64;
@@ -175,11 +176,6 @@ impl Ring {
         self.entries.front().map(|entry| entry.sequence)
     }
 
-    /// The sequence of the newest frame, if it is kept.
-    pub(crate) fn newest_kept(&self) -> Option<u64> {
-        self.entries.back().map(|entry| entry.sequence)
-    }
-
     /// The sequence of the last frame appended, kept or not.
     pub(crate) fn newest(&self) -> u64 {
         self.newest
@@ -187,7 +183,13 @@ impl Ring {
 
     /// A cursor that has just the newest frame before it, or nothing if that is not kept.
     pub(crate) fn before_newest(&self) -> u64 {
-        self.newest_kept().map_or(self.newest, |newest| newest - 1)
+        self.entries.back().map_or(self.newest, |entry| entry.sequence - 1)
+    }
+
+    /// The sequence of the newest frame after `cursor` that somebody sees.
+    pub(crate) fn newest_seen(&self, cursor: u64, sight: &mut Sight<'_>) -> Option<u64> {
+        let unread = self.entries.range(self.index_after(cursor)..);
+        unread.rev().find(|entry| sight.sees(entry)).map(|entry| entry.sequence)
     }
 
     pub(crate) fn lag(&self, cursor: u64) -> Lag {

@@ -29,6 +29,14 @@ impl Next {
         }
     }
 
+    /// Up to where other topics may be read before it.
+    pub(crate) fn others_up_to(self) -> u64 {
+        match self {
+            Self::Frame(sequence) => sequence,
+            Self::Gap { floor, .. } => floor - 1,
+        }
+    }
+
     /// The position in its topic of a reader that stands at `cursor`: frames before the next one count as read.
     pub(crate) fn read_from(self, cursor: u64) -> u64 {
         match self {
@@ -39,9 +47,10 @@ impl Next {
 }
 
 impl Unread {
-    /// A frame comes before a gap that ends with it: an event of several topics may be gone from one and kept in another.
+    /// A gap comes before the frame that it ends with: an event of several topics may be gone from one and kept in another.
+    /// Somebody who comes back with that frame's id must have been told.
     fn key(&self) -> (u64, bool, u64) {
-        (self.next.sequence(), matches!(self.next, Next::Gap { .. }), self.topic.id)
+        (self.next.sequence(), matches!(self.next, Next::Frame(_)), self.topic.id)
     }
 }
 

@@ -213,6 +213,23 @@ fn latest_gets_the_newest_frame_of_each_topic() {
 }
 
 #[test]
+fn latest_is_the_newest_frame_that_may_be_seen() {
+    for way in WAYS {
+        let story = story(SlowPolicy::Latest);
+        let (mut anonymous, mut trusted) = (story.follow(way).live(), story.follow(way).granted_all().live());
+        publish(&story, "a", 3);
+        story.publish_private(&["a"], "secret");
+        story.publish_private(&["a"], "secret");
+        assert_eq!(anonymous.read(), ["3:x"], "{way:?}");
+        assert_eq!(trusted.read(), ["5:secret"], "{way:?}");
+        (0..5).for_each(|_| drop(story.publish_private(&["a"], "secret")));
+        assert!(anonymous.read().is_empty(), "{way:?}");
+        publish(&story, "a", 1);
+        assert_eq!(anonymous.read(), ["11:x"], "{way:?}");
+    }
+}
+
+#[test]
 fn latest_leaves_out_nothing_within_the_bound() {
     for way in WAYS {
         let story = story(SlowPolicy::Latest);
