@@ -37,7 +37,7 @@ export const shapes = [
   { what: "JSON over several lines", type: "json", data: JSON.stringify({ a: [1, "\n", null], é: "\\" }, null, 2) },
   { what: "100,000 empty lines", data: "\n".repeat(100_000) },
   { what: "1 MiB of one letter", data: "x".repeat(MIB) },
-  { what: "1 MiB of emoji", type: "score", data: "🙂".repeat(MIB / 4) },
+  { what: "1 MiB of emoji", data: "🙂".repeat(MIB / 4) },
   { what: "plain data again", data: "bye" },
 ];
 
