@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 
 use crate::tally::Tally;
@@ -92,7 +92,11 @@ pub fn run(args: Args) -> Result<()> {
 impl Step {
     fn run(&self) -> Result<Tally> {
         match self.what {
-            What::Tests(_, tests) => tests(),
+            What::Tests(_, tests) => {
+                let tally = tests()?;
+                ensure!(!tally.is_empty(), "no test ran");
+                Ok(tally)
+            }
             What::Cargo(_) | What::Doc(_) => program::run_counted(&mut self.command()),
             What::Chore(args) => {
                 let chore = ["xtask"].iter().chain(args);
