@@ -6,6 +6,7 @@ mod bench;
 mod ci;
 mod clients;
 mod deny;
+mod faults;
 mod fuzz;
 mod loadtest;
 mod loom;
@@ -37,6 +38,8 @@ enum Chore {
     Loadtest(loadtest::Args),
     /// Run mixed load for long and judge the slopes of memory, descriptors and threads
     Soak(soak::Args),
+    /// Inject faults into the release server and judge what becomes of it
+    Faults(faults::Args),
     /// Follow the release server with real clients: Chromium and the npm packages people use
     Clients,
     /// Model-check the lock-free pieces
@@ -58,6 +61,7 @@ impl Chore {
             Self::Ci(args) => ci::run(args),
             Self::Loadtest(args) => loadtest::run(args),
             Self::Soak(args) => soak::run(args),
+            Self::Faults(args) => faults::run(args),
             Self::Clients => clients::run(),
             Self::Loom => loom::run(),
             Self::Fuzz(args) => fuzz::run(args),

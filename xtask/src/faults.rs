@@ -1,0 +1,197 @@
+//! Injects faults into the release server and judges what becomes of it: one row per fault, each with its gate.
+//!
+//! Every row starts servers of its own, bounds its load, and ends by itself. docs/faults.md has the rows and what was
+//! measured.
+
+mod answer;
+mod bench;
+mod crowd;
+mod dead;
+mod evicted;
+mod finding;
+mod full;
+mod herd;
+mod hot;
+mod load;
+mod metrics;
+mod namespace;
+mod publisher;
+mod rank;
+mod resume;
+mod server;
+mod silent;
+mod sockets;
+mod stalled;
+mod stopped;
+mod storm;
+mod usage;
+mod watch;
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::json;
+
+use crate::loadtest::{Folder, subject, write};
+use bench::Bench;
+use finding::Findings;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Rows by name; all of them when none is given
+    rows: Vec<String>,
+    /// The full gates: more streams, for longer
+    #[arg(long)]
+    long: bool,
+    /// A flag for the server that wins over the row's own, as in --server-arg=--retry-jitter=0 (repeatable)
+    #[arg(long, allow_hyphen_values = true)]
+    server_arg: Vec<String>,
+    /// Show that rows can fail: run those that a setting must break, with that setting
+    #[arg(long, conflicts_with_all = ["server_arg", "long"])]
+    prove: bool,
+    /// Name the rows, and run none
+    #[arg(long)]
+    list: bool,
+}
+
+/// One fault and how to judge what it does.
+#[derive(Debug)]
+struct Row {
+    name: &'static str,
+    fault: &'static str,
+    run: fn(&Bench) -> Result<Findings>,
+    /// Settings with which a server must not pass, if there are any.
+    broken_by: &'static [&'static str],
+}
+
+#[rustfmt::skip]
+const ROWS: &[Row] = &[
+    Row { name: "C1", fault: "a tenth of the readers is stopped", run: stopped::a_tenth_stops, broken_by: &["--lag-grace=1h", "--write-timeout=1h"] },
+    Row { name: "C2", fault: "readers that take nothing", run: stalled::takes_nothing, broken_by: &["--write-timeout=1h"] },
+    Row { name: "C3", fault: "readers that take one byte per second", run: stalled::trickles, broken_by: &["--lag-grace=1h", "--write-timeout=1h"] },
+    Row { name: "C4", fault: "peers that vanish", run: dead::vanishes, broken_by: &[] },
+    Row { name: "C5", fault: "a dead browser behind a proxy that lives", run: dead::dies_behind_a_proxy, broken_by: &["--connection-age-max=off"] },
+    Row { name: "C7", fault: "a storm of resets", run: storm::resets, broken_by: &["--log-level=trace"] },
+    Row { name: "C8", fault: "streams that come and go", run: storm::memory_comes_back, broken_by: &[] },
+    Row { name: "C9", fault: "memory pinned by stalled readers", run: stalled::pins_memory, broken_by: &[] },
+    Row { name: "C11", fault: "an evicted reader comes back", run: evicted::comes_back, broken_by: &["--lag-frames-max=100000"] },
+    Row { name: "C12", fault: "a hot topic beside a cold one", run: hot::leaves_others_alone, broken_by: &[] },
+    Row { name: "G1", fault: "no descriptors left", run: full::no_descriptors, broken_by: &[] },
+    Row { name: "G2", fault: "more connections than the bound", run: full::no_room, broken_by: &["--connections-max=10000"] },
+    Row { name: "G12", fault: "5,000 connects at once", run: herd::all_connect, broken_by: &["--connections-max=1000"] },
+    Row { name: "G13", fault: "all come back after a crash", run: herd::all_come_back, broken_by: &["--retry-jitter=0"] },
+    Row { name: "G14", fault: "10,000 streams leave", run: herd::all_leave, broken_by: &[] },
+    Row { name: "B1", fault: "ids from before a crash", run: resume::after_a_restart, broken_by: &[] },
+    Row { name: "B4", fault: "ids older than what is kept", run: resume::older_than_kept, broken_by: &["--ring-frames-max=50"] },
+    Row { name: "starve", fault: "a hot topic beside a cold one", run: hot::leaves_others_alone, broken_by: &[] },
+    Row { name: "burst", fault: "5,000 events at once", run: hot::bursts, broken_by: &["--ring-frames-max=1000"] },
+    Row { name: "full19k", fault: "19,000 streams in one process", run: full::very_many, broken_by: &["--connections-max=10000"] },
+    Row { name: "churn", fault: "1,000 connects and leaves per second", run: storm::churns, broken_by: &[] },
+];
+
+pub fn run(args: Args) -> Result<()> {
+    let rows = chosen(&args)?;
+    if args.list {
+        rows.iter().for_each(|row| println!("{:<8} {}", row.name, row.fault));
+        return Ok(());
+    }
+    subject::build(&[("sse-server", "sse-server"), ("sse-loadgen", "sse-loadgen")])?;
+    raise_descriptor_limit()?;
+    let folder = Folder::take("faults")?;
+    let mut judged = Vec::new();
+    for row in rows {
+        println!("{}: {} ..", row.name, row.fault);
+        let findings = row.measure(&args, folder.path())?;
+        show(row, &findings);
+        judged.push((row, findings));
+    }
+    println!("\n{:<8} {:<58} {:<26} {:<34}", "row", "", "gate", "measured");
+    judged.iter().for_each(|(row, findings)| show(row, findings));
+    println!("evidence: {}", folder.path().display());
+    let held = judged.iter().filter(|(_, findings)| findings.hold()).count();
+    if args.prove {
+        ensure!(held == 0, "{held} rows hold although a setting should break them");
+    } else {
+        ensure!(held == judged.len(), "{} of {} rows do not hold", judged.len() - held, judged.len());
+    }
+    Ok(())
+}
+
+fn chosen(args: &Args) -> Result<Vec<&'static Row>> {
+    let named = |name: &String| match ROWS.iter().find(|row| row.name.eq_ignore_ascii_case(name)) {
+        Some(row) => Ok(row),
+        None => bail!("there is no row {name}; see --list"),
+    };
+    let rows: Vec<&Row> = if args.rows.is_empty() {
+        ROWS.iter().collect()
+    } else {
+        args.rows.iter().map(named).collect::<Result<_>>()?
+    };
+    Ok(if args.prove { rows.into_iter().filter(|row| !row.broken_by.is_empty()).collect() } else { rows })
+}
+
+/// Streams are descriptors here as well as in the server.
+fn raise_descriptor_limit() -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).context("raising the limit of open files")
+}
+
+impl Row {
+    /// Runs the row and keeps its evidence. A row that breaks off does not hold.
+    fn measure(&self, args: &Args, dir: &Path) -> Result<Findings> {
+        let broken_by: Vec<String> = self.broken_by.iter().map(|flag| (*flag).to_owned()).collect();
+        let server_args = if args.prove { &broken_by } else { &args.server_arg };
+        let started = Instant::now();
+        let findings = (self.run)(&Bench::new(self.name, dir, args.long, server_args)).unwrap_or_else(|error| {
+            let mut findings = Findings::default();
+            findings.failed(&error);
+            findings
+        });
+        let mut evidence = findings.to_json();
+        evidence["row"] = json!(self.name);
+        evidence["fault"] = json!(self.fault);
+        evidence["form"] = json!(if args.long { "long" } else { "short" });
+        evidence["server_args"] = json!(server_args);
+        evidence["seconds"] = json!(started.elapsed().as_secs_f64());
+        write(&dir.join(format!("{}.json", self.name)), &evidence)?;
+        Ok(findings)
+    }
+}
+
+fn show(row: &Row, findings: &Findings) {
+    for finding in findings.iter() {
+        let verdict = if finding.holds { "holds" } else { "DOES NOT HOLD" };
+        println!("{:<8} {:<58} {:<26} {:<34} {verdict}", row.name, finding.what, finding.gate, finding.measured);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_has_a_name_of_its_own() {
+        let mut names: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ROWS.len());
+    }
+
+    #[test]
+    fn rows_are_chosen_by_name() {
+        let args = |rows: &[&str], prove| Args {
+            rows: rows.iter().map(|row| (*row).to_owned()).collect(),
+            long: false,
+            server_arg: Vec::new(),
+            prove,
+            list: false,
+        };
+        let names = |args| chosen(&args).unwrap().iter().map(|row| row.name).collect::<Vec<_>>();
+        assert_eq!(names(args(&["g2", "C2"], false)), ["G2", "C2"]);
+        assert_eq!(names(args(&[], false)).len(), ROWS.len());
+        assert_eq!(names(args(&["B1", "G13"], true)), ["G13"], "B1 has no setting that breaks it");
+        assert!(chosen(&args(&["C99"], false)).unwrap_err().to_string().contains("C99"));
+    }
+}

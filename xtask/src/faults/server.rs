@@ -1,0 +1,140 @@
+//! The server under test: the release program as its own process.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::bench::Bench;
+use super::metrics::Metrics;
+use super::rank::Rank;
+use super::usage::Usage;
+use crate::loadtest::process::Process;
+use crate::workspace;
+
+/// A running server, killed when dropped.
+#[derive(Debug)]
+pub struct Server {
+    process: Process,
+    /// Every public address, loopback first.
+    pub addresses: Vec<SocketAddr>,
+    pub admin: SocketAddr,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Starts the server on free ports of loopback.
+    pub fn start(bench: &Bench, args: &[&str]) -> Result<Self> {
+        Self::start_at("127.0.0.1:0", bench, args)
+    }
+
+    /// Starts it on this address.
+    pub fn start_at(listen: &str, bench: &Bench, args: &[&str]) -> Result<Self> {
+        Self::launch(Command::new(program()), listen, bench, args)
+    }
+
+    /// Starts it before everything else that wants to run.
+    pub fn start_ahead(bench: &Bench, args: &[&str]) -> Result<Self> {
+        let server = Self::launch(Rank::Ahead.of(Command::new(program())), "127.0.0.1:0", bench, args)?;
+        Rank::Ahead.give(server.pid());
+        Ok(server)
+    }
+
+    /// Starts it with no more than so many descriptors.
+    pub fn start_with_descriptors(count: u32, bench: &Bench, args: &[&str]) -> Result<Self> {
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--nofile={count}")).arg(program());
+        Self::launch(command, "127.0.0.1:0", bench, args)
+    }
+
+    fn launch(mut command: Command, listen: &str, bench: &Bench, args: &[&str]) -> Result<Self> {
+        let (ready, log) = (bench.file("server.ready"), bench.file("server.log"));
+        if ready.exists() {
+            fs::remove_file(&ready).context("removing the last start's ready file")?;
+        }
+        // Settings of whoever runs this are not the server's.
+        let surroundings = std::env::vars_os().map(|(name, _)| name);
+        for name in surroundings.filter(|name| name.to_string_lossy().starts_with("SSE_")) {
+            command.env_remove(name);
+        }
+        command.args(["--listen", listen, "--admin-listen", "127.0.0.1:0", "--drain-window", "0", "--ready-file"]);
+        command.arg(&ready).args(args).args(bench.server_args());
+        let mut process = Process::start(&mut command, &log)?;
+        let text = process.ready(&ready)?;
+        let (addresses, admin) = addresses(&text).context("the ready file does not say where the server listens")?;
+        Ok(Self { process, addresses, admin, log })
+    }
+
+    /// Where streams are opened and events published.
+    pub fn address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    pub fn metrics(&self) -> Result<Metrics> {
+        Metrics::scrape(self.admin)
+    }
+
+    pub fn usage(&self) -> Result<Usage> {
+        Usage::of(self.pid())
+    }
+
+    /// Streams that the server counts as open.
+    pub fn streams(&self) -> Result<usize> {
+        Ok(self.metrics()?.sum("sse_connections_active") as usize)
+    }
+
+    /// Subscribers that the server cut for this reason.
+    pub fn evictions(&self, reason: &str) -> Result<usize> {
+        Ok(self.metrics()?.sum_where("sse_evictions_total", &format!("reason=\"{reason}\"")) as usize)
+    }
+
+    /// The lines it has logged.
+    pub fn log_lines(&self) -> Result<Vec<String>> {
+        let text = fs::read(&self.log).context("reading the server's log")?;
+        Ok(String::from_utf8_lossy(&text).lines().map(str::to_owned).collect())
+    }
+
+    /// Kills it without a word, as a crash would.
+    pub fn kill(self) {
+        drop(self.process);
+    }
+
+    /// Stops it as an operator would. That it had died, or that a thread panicked, is an error.
+    pub fn stop(self) -> Result<()> {
+        let panicked = self.log_lines()?.into_iter().find(|line| line.contains("panicked"));
+        ensure!(panicked.is_none(), "the server panicked: {}", panicked.unwrap_or_default());
+        self.process.stop()
+    }
+}
+
+fn program() -> PathBuf {
+    workspace::target().join("release").join("sse-server")
+}
+
+fn addresses(ready: &str) -> Option<(Vec<SocketAddr>, SocketAddr)> {
+    let ready: Value = serde_json::from_str(ready).ok()?;
+    let address = |value: &Value| value.as_str()?.parse().ok();
+    let listen: Option<Vec<SocketAddr>> = ready["listen"].as_array()?.iter().map(address).collect();
+    Some((listen.filter(|listen| !listen.is_empty())?, address(&ready["admin"])?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_addresses_are_read_from_the_ready_file() {
+        let ready = r#"{"listen":["127.0.0.1:41234","192.0.2.1:5"],"admin":"127.0.0.1:41235"}"#;
+        let (listen, admin) = addresses(ready).unwrap();
+        assert_eq!((listen[1].port(), admin.port()), (5, 41235));
+        assert!(addresses(r#"{"listen":[],"admin":"127.0.0.1:1"}"#).is_none());
+        assert!(addresses("").is_none());
+    }
+}
