@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::harness::{End, Item, Stream, StreamPath, on_both_paths};
+use crate::harness::{Connection, End, Item, Stream, StreamPath, on_both_paths};
 
 on_both_paths![
     streams_are_asked_to_reconnect_over_the_window,
@@ -48,9 +48,10 @@ fn streams_are_asked_to_reconnect_over_the_window(path: StreamPath) {
     assert!(server.wait_exit().success());
     assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
 
-    // Evenly: no half of the window has more than two thirds of them.
+    // Evenly; hyper's streams each at a random moment.
     let early = told.iter().filter(|told| **told < Duration::from_secs(1)).count();
-    assert!((20..=40).contains(&early), "{early} of {} in the first half: {told:?}", told.len());
+    let even = if path == StreamPath::Writers { 20..=40 } else { 12..=48 };
+    assert!(even.contains(&early), "{early} of {} in the first half: {told:?}", told.len());
     server.log.wait_for_all("disconnected", 60, |line| assert_eq!(line["reason"], "drain"));
 }
 
@@ -77,22 +78,31 @@ fn everybody_who_joins_as_the_drain_begins_is_told(path: StreamPath) {
     let mut server = path.start(&["--drain-window", "1s"]);
     let _first = server.subscribe("a").open();
     let get = server.subscribe("a").bytes();
-    let joining: Vec<_> = (0..300)
-        .map(|n| {
-            let mut connection = server.connect();
-            connection.send(&get);
-            if n == 150 {
-                server.signal(Signal::TERM);
-            }
-            connection
-        })
-        .collect();
-    for connection in joining {
-        let mut stream = Stream::begin(connection);
-        let event = stream.next_event();
-        assert_eq!(event.event_type, "sse.reconnect");
-        stream.expect_end();
+    let join = |count: usize| -> Vec<Connection> {
+        // Once the server is gone there is nothing to connect to.
+        let connect = || {
+            let mut connection = Connection::try_open(server.addr())?;
+            connection.try_send(&get).then_some(connection)
+        };
+        (0..count).filter_map(|_| connect()).collect()
+    };
+    let joining: Vec<Connection> = std::thread::scope(|scope| {
+        let crowds: Vec<_> = (0..4).map(|_| scope.spawn(|| join(100))).collect();
+        let before = join(20);
+        server.signal(Signal::TERM);
+        crowds.into_iter().flat_map(|crowd| crowd.join().unwrap()).chain(before).collect()
+    });
+    let mut told = 0;
+    for mut connection in joining {
+        // One that was never accepted is closed with the listener; one that was answered has to be told.
+        if connection.is_answered() {
+            let mut stream = Stream::begin(connection);
+            assert_eq!(stream.next_event().event_type, "sse.reconnect");
+            stream.expect_end();
+            told += 1;
+        }
     }
+    assert!(told >= 20, "only {told} were there: not much of a test");
     assert!(server.wait_exit().success());
 }
 

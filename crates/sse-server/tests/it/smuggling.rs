@@ -75,6 +75,24 @@ fn two_lengths_that_differ() {
     ]);
 }
 
+/// The chunks count, and the connection ends behind them (RFC 9112, 6.1).
+#[test]
+fn a_length_beside_chunks_hides_nothing() {
+    let server = Server::start(&[]);
+    for fields in [
+        format!("Content-Length: {}\r\nTransfer-Encoding: chunked", HIDDEN.len() + 5),
+        format!("Transfer-Encoding: chunked\r\nContent-Length: {}", HIDDEN.len() + 5),
+        "Content-Length: 3\r\nTransfer-Encoding: chunked".to_owned(),
+        "Content-Length: 0\r\nTransfer-Encoding: chunked".to_owned(),
+    ] {
+        let mut connection = server.connect();
+        connection.send(format!("POST /events/a HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n\r\n0\r\n\r\n{HIDDEN}"));
+        let (answer, _) = connection.rest();
+        assert_eq!(String::from_utf8_lossy(&answer).matches("HTTP/1.1 ").count(), 1, "{fields:?}");
+    }
+    server.expect_untouched("canary");
+}
+
 #[test]
 fn encodings_there_are_not() {
     let request = |encoding: &str| {

@@ -38,6 +38,11 @@ impl Connection {
         Self::from_socket(TcpStream::connect(addr).unwrap())
     }
 
+    /// A connection, unless nobody listens any more.
+    pub(crate) fn try_open(addr: SocketAddr) -> Option<Self> {
+        TcpStream::connect(addr).ok().map(Self::from_socket)
+    }
+
     /// A connection that holds hardly anything its owner has not read.
     pub(crate) fn open_with_tiny_buffer(addr: SocketAddr) -> Self {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).unwrap();
