@@ -39,7 +39,6 @@ impl Load {
         let mut command = loadgen(&Subject::running(&url, None, Some(server.pid())));
         command.args(args).arg("--json").arg(&report).arg("--quiet");
         let process = Process::start(&mut rank.of(command), &bench.file(&format!("{name}.log")))?;
-        rank.give(process.pid());
         Ok(Self { process, report })
     }
 

@@ -1,9 +1,8 @@
 //! Who goes first when a machine has more to do than it can: so that other work does not show in a p99.
 
-use std::fs;
 use std::process::Command;
 
-/// A started program's place among everything else that runs.
+/// A program's place among everything else that runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rank {
     /// It is measured. Without root it is as usual, and the figures are as noisy as the machine.
@@ -13,47 +12,40 @@ pub enum Rank {
     Behind,
 }
 
-impl Rank {
-    /// The command, in a session of its own unless it is as usual. The kernel groups what runs by session, so niceness
-    /// has to be the session's, and it goes with it: nothing stays behind if this program is killed.
-    pub fn of(self, command: Command) -> Command {
-        if self == Self::Usual {
-            return command;
-        }
-        let mut session = Command::new("setsid");
-        session.arg(command.get_program()).args(command.get_args());
-        for (name, value) in command.get_envs() {
-            match value {
-                Some(value) => session.env(name, value),
-                None => session.env_remove(name),
-            };
-        }
-        session
-    }
+/// The kernel groups what runs by session, so niceness has to be the session's. The new session sets its own, before it
+/// becomes the program: nothing else is touched, and nothing is left when the program ends or is killed. A kernel that
+/// does not group has no such file, and without root one may not go ahead; then it stays as it is.
+const IN_A_SESSION: &str = r#"echo "$0" 2>/dev/null >/proc/self/autogroup; exec "$@""#;
 
-    /// Gives the started process its place.
-    pub fn give(self, pid: u32) {
+impl Rank {
+    /// The command at this place.
+    pub fn of(self, command: Command) -> Command {
         let nice = match self {
             Self::Ahead => "-10",
-            Self::Usual => return,
+            Self::Usual => return command,
             Self::Behind => "19",
         };
-        // A kernel that does not group by session has no such file, and one without root may not go ahead.
-        let _ = fs::write(format!("/proc/{pid}/autogroup"), nice);
+        let mut session = Command::new("setsid");
+        session.args(["sh", "-c", IN_A_SESSION, nice]).arg(command.get_program()).args(command.get_args());
+        session
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
+    /// The place of whatever runs a program, and of the program itself.
     #[test]
-    fn a_session_keeps_the_command_and_its_environment() {
-        let mut command = Command::new("server");
-        command.args(["--listen", "a b"]).env_remove("SSE_LISTEN");
-        let session = Rank::Behind.of(command);
-        assert_eq!(session.get_program(), "setsid");
-        assert_eq!(session.get_args().collect::<Vec<_>>(), ["server", "--listen", "a b"]);
-        assert!(session.get_envs().any(|(name, value)| name == "SSE_LISTEN" && value.is_none()));
+    fn a_place_is_the_programs_own() {
+        let mut command = Command::new("cat");
+        command.arg("/proc/self/autogroup");
+        let Ok(before) = fs::read_to_string("/proc/self/autogroup") else { return };
+        let output = Rank::Behind.of(command).output().unwrap();
+        let shown = String::from_utf8(output.stdout).unwrap();
+        assert!(shown.trim_end().ends_with("nice 19"), "{shown}");
+        assert_eq!(fs::read_to_string("/proc/self/autogroup").unwrap(), before, "nobody else's place has changed");
     }
 }

@@ -38,9 +38,7 @@ impl Server {
 
     /// Starts it before everything else that wants to run.
     pub fn start_ahead(bench: &Bench, args: &[&str]) -> Result<Self> {
-        let server = Self::launch(Rank::Ahead.of(Command::new(program())), "127.0.0.1:0", bench, args)?;
-        Rank::Ahead.give(server.pid());
-        Ok(server)
+        Self::launch(Rank::Ahead.of(Command::new(program())), "127.0.0.1:0", bench, args)
     }
 
     /// Starts it with no more than so many descriptors.
