@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 
 use crate::app::App;
 use crate::health;
-use crate::http::{HealthRoute, Problem, ReplyBody, json};
+use crate::http::{HealthRoute, Problem, ReplyBody, check_host, json};
 
 /// Admin connections at a time; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;
@@ -60,6 +60,10 @@ async fn serve(app: Arc<App>, socket: TcpStream) {
 }
 
 fn route<B>(app: &App, request: &Request<B>) -> Result<Response<ReplyBody>, Problem> {
+    if app.config.admin_token.is_none() {
+        // A page whose name resolves to loopback must not read it (FAILURES I6).
+        check_host(request, &app.config)?;
+    }
     if let Some(route) = HealthRoute::parse(request.uri().path()) {
         return health::answer(app, route, request.method());
     }

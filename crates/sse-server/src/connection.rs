@@ -133,6 +133,11 @@ impl ConnectionState {
         self.inner.lock().phase == Phase::New
     }
 
+    /// Whether a head is under way that has not become a request: what is written now is hyper's own refusal of it.
+    pub(crate) fn is_reading_head(&self) -> bool {
+        self.inner.lock().phase == Phase::Head
+    }
+
     fn request_begins(&self) {
         self.inner.lock().enter(Phase::Handling);
     }

@@ -10,8 +10,9 @@ pub(crate) struct ConnectionGauge {
     connections_max: usize,
 }
 
-/// Connections above the bound that are still accepted, to be told that the server is full.
-const TURNED_AWAY_MAX: usize = 128;
+/// Connections above the bound that are still accepted, to be told that the server is full. They use descriptors that are
+/// kept back for the admin listener too.
+const TURNED_AWAY_MAX: usize = 8;
 
 impl ConnectionGauge {
     pub(crate) fn new(connections_max: usize) -> Arc<Self> {

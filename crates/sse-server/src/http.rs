@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use crate::app::App;
@@ -21,6 +21,7 @@ mod problem;
 mod publish;
 mod query;
 
+pub(crate) use origin::check_host;
 pub(crate) use problem::Problem;
 pub(crate) use query::HealthRoute;
 use query::Route;
@@ -50,6 +51,10 @@ pub(crate) async fn handle(
         Err(problem) => problem.into_response(),
     };
     origin::add_cors(response.headers_mut(), &request_headers, &app.config);
+    if connection.is_surplus() {
+        // Its place is for the next one to be told the same.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     if is_head {
         *response.body_mut() = full(Bytes::new());
     }

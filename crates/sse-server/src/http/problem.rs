@@ -88,21 +88,23 @@ impl Problem {
         self.0.reason
     }
 
-    pub(crate) fn into_response(self) -> Response<ReplyBody> {
-        #[derive(Serialize)]
-        struct Document<'a> {
-            title: &'a str,
-            status: u16,
-            detail: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            field: Option<&'static str>,
-            #[serde(skip_serializing_if = "<[String]>::is_empty")]
-            published: &'a [String],
-        }
-        let Refusal { status, detail, field, header, published, .. } = *self.0;
+    /// The whole answer as bytes, for a connection that closes behind it.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        let status = self.0.status;
+        let body = self.document();
         let title = status.canonical_reason().unwrap_or("Error");
-        let document = Document { title, status: status.as_u16(), detail: &detail, field, published: &published };
-        let body = serde_json::to_vec(&document).expect("a document of strings and numbers has a JSON form");
+        let head = format!(
+            "HTTP/1.1 {} {title}\r\nContent-Type: application/problem+json\r\nCache-Control: no-store\r\n\
+             X-Content-Type-Options: nosniff\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            status.as_u16(),
+            body.len()
+        );
+        [head.into_bytes(), body].concat()
+    }
+
+    pub(crate) fn into_response(self) -> Response<ReplyBody> {
+        let body = self.document();
+        let Refusal { status, header, .. } = *self.0;
         let mut response = Response::new(full(Bytes::from(body)));
         *response.status_mut() = status;
         let headers = response.headers_mut();
@@ -113,6 +115,24 @@ impl Problem {
             headers.insert(name, value);
         }
         response
+    }
+
+    /// The body: the document as JSON.
+    fn document(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Document<'a> {
+            title: &'a str,
+            status: u16,
+            detail: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            field: Option<&'static str>,
+            #[serde(skip_serializing_if = "<[String]>::is_empty")]
+            published: &'a [String],
+        }
+        let Refusal { status, detail, field, published, .. } = &*self.0;
+        let title = status.canonical_reason().unwrap_or("Error");
+        let document = Document { title, status: status.as_u16(), detail, field: *field, published };
+        serde_json::to_vec(&document).expect("a document of strings and numbers has a JSON form")
     }
 }
 

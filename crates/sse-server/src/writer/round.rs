@@ -48,7 +48,7 @@ impl WriterThread {
     }
 
     /// Reads the next batch and sets everybody waiting for it. Without one the lane's waker is armed: false.
-    fn begin_round(&mut self, key: u32) -> bool {
+    pub(super) fn begin_round(&mut self, key: u32) -> bool {
         let tick = self.wheel.now();
         let lane = &mut self.lanes[key as usize];
         let (bytes, frames, cursor, ends) = loop {

@@ -225,8 +225,10 @@ impl WriterThread {
             active: false,
         });
         self.lanes_by_key.insert(key, index);
-        // Its first look at the topic arms its waker.
-        self.lane_has_news(index, self.now);
+        // Armed before its first stream has its head: whatever a client publishes then counts as news.
+        if self.begin_round(index) {
+            self.lane_has_news(index, self.now);
+        }
         index
     }
 

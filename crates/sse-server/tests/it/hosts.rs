@@ -74,3 +74,12 @@ fn a_request_names_one_host() {
     connection.send("POST /events/a HTTP/1.0\r\nContent-Length: 1\r\n\r\nx");
     assert_eq!(connection.reply().status(), 200);
 }
+
+/// FAILURES I6: the admin listener is on loopback, too, and needs no token there.
+#[test]
+fn the_admin_listener_answers_to_its_own_names_only() {
+    let server = Server::start(&[]);
+    for target in ["/metrics", "/api/topics"] {
+        server.admin(target).field("Host", "evil.test").send().problem(421);
+    }
+}

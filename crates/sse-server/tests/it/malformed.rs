@@ -197,3 +197,16 @@ fn refusals_reflect_nothing() {
 fn numbered(count: usize) -> String {
     (0..count).map(|n| format!("\"{n}\"")).collect::<Vec<_>>().join(",")
 }
+
+/// Issue 3: every malformed request gets its status and a clear problem body.
+#[test]
+fn requests_that_are_none_get_a_problem_body_too() {
+    let server = Server::start(&[]);
+    for request in ["GET /events/a HTTP/1.1\r\nX\r\n\r\n", "nonsense\r\n\r\n"] {
+        let mut connection = server.connect();
+        connection.send(request);
+        connection.reply().problem(400);
+    }
+    let many = (0..200).fold(server.subscribe("a"), |request, n| request.field(&format!("X-{n}"), "y"));
+    many.send().problem(431);
+}
