@@ -5,8 +5,9 @@ use std::sync::Arc;
 use crate::ring::Entry;
 use crate::{Selector, TopicName};
 
-/// Which private events a subscriber may see.
-#[derive(Debug, Clone, Default)]
+/// Which private events a subscriber may see. Equal grants show the same events of the same topic, so a host may serve
+/// those who have them together.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub enum Grants {
     /// None: an anonymous subscriber.
     #[default]
@@ -15,6 +16,21 @@ pub enum Grants {
     Selectors(Arc<[Selector]>),
     /// All.
     All,
+}
+
+impl Grants {
+    /// These grants as far as they matter to a follower of `topic` alone. Whoever is granted the topic sees every private
+    /// event there, so all of them are alike.
+    #[must_use]
+    pub fn within(&self, topic: &TopicName) -> Self {
+        match self {
+            Self::Selectors(selectors) if selectors.is_empty() => Self::None,
+            Self::Selectors(selectors) if selectors.iter().any(|selector| selector.matches(topic.as_str())) => {
+                Self::All
+            }
+            _ => self.clone(),
+        }
+    }
 }
 
 /// What somebody with these grants sees of one topic. It lives for one read and remembers whether the topic itself is
@@ -43,5 +59,24 @@ impl<'a> Sight<'a> {
                     || meta.topics.iter().any(|topic| topic != self.topic && is_granted(topic))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn within_a_topic_all_who_are_granted_it_are_alike() {
+        let within = |selectors: &[&str], topic: &str| {
+            let selectors = selectors.iter().map(|text| Selector::parse(text).unwrap()).collect();
+            Grants::Selectors(selectors).within(&TopicName::parse(topic).unwrap())
+        };
+        assert_eq!(within(&["a", "b"], "a"), Grants::All);
+        assert_eq!(within(&["/users/{id}"], "/users/1"), Grants::All);
+        assert_eq!(within(&[], "a"), Grants::None);
+        assert_eq!(within(&["b", "c"], "a"), within(&["b", "c"], "d"));
+        assert_ne!(within(&["b"], "a"), within(&["c"], "a"));
+        assert_eq!(Grants::None.within(&TopicName::parse("a").unwrap()), Grants::None);
     }
 }

@@ -1,6 +1,7 @@
 //! Which topics a subscriber means: one, a URI template's, or all.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use regex::Regex;
@@ -82,6 +83,12 @@ impl PartialEq for Selector {
 }
 
 impl Eq for Selector {}
+
+impl Hash for Selector {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
 
 /// An anchored pattern for a URI template, or nothing if the text is not one.
 fn compile(template: &str) -> Option<Regex> {

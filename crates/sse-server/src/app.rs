@@ -9,6 +9,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use sse_hub::{Hub, HubConfig, LagBounds, RingBounds, SlowPolicy, TopicPolicy};
 use tokio::sync::watch;
 
+use crate::access::Gate;
 use crate::config::{self, Config, TopicLimits};
 use crate::connection::ConnectionState;
 use crate::gauge::ConnectionGauge;
@@ -22,6 +23,8 @@ pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) hub: Hub,
     pub(crate) signals: Signals,
+    /// Who may publish and follow what.
+    pub(crate) access: Gate,
     /// The threads that own plain streams; without them every stream stays with hyper.
     pub(crate) writers: Option<Writers>,
     pub(crate) connections: Arc<ConnectionGauge>,
@@ -42,6 +45,7 @@ impl App {
         Ok(Arc::new(Self {
             hub,
             signals,
+            access: Gate::new(&config),
             writers,
             connections: ConnectionGauge::new(config.connections_max.get()),
             user_agents: Interner::default(),

@@ -76,7 +76,7 @@ async fn route(
         Route::Topic(topic) => match *request.method() {
             Method::GET | Method::HEAD => follow::follow(app, connection, request, Some(topic)).await,
             Method::POST => publish::publish_body(app, request, topic).await,
-            Method::DELETE => publish::close(app, &request, &topic),
+            Method::DELETE => publish::close(app, &request, &topic).await,
             Method::OPTIONS => Ok(preflight(app, &request, "GET, HEAD, POST, DELETE, OPTIONS")),
             _ => Err(Problem::method_not_allowed("GET, HEAD, POST, DELETE, OPTIONS")),
         },

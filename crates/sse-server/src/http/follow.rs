@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT, HeaderMap, HeaderName, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode};
-use sse_hub::{Grants, Selector, Start, SubscribeError, SubscribeOptions, TopicName};
+use sse_hub::{Selector, Start, SubscribeError, SubscribeOptions, TopicName};
 
 use super::{Problem, ReplyBody, full, origin, query};
+use crate::access::Access;
 use crate::app::App;
 use crate::config::BusyReply;
 use crate::connection::ConnectionState;
@@ -39,9 +40,9 @@ pub(super) async fn follow(
         app.signals.connection_rejected(reason);
         return busy_reply(app, &request, reason);
     }
-    if !app.config.anonymous {
-        return Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "following needs a token; see --anonymous"));
-    }
+    let access = app.access.subscriber(&request, None).await.inspect_err(|error| {
+        app.signals.connection_rejected(error.as_str());
+    })?;
     let wish = Wish::parse(&request, topic)?;
     let mut headers = head_fields();
     origin::add_cors(&mut headers, request.headers(), &app.config);
@@ -50,7 +51,7 @@ pub(super) async fn follow(
         *response.headers_mut() = headers;
         return Ok(response);
     }
-    let plan = match plan(app, connection, &request, wish, headers) {
+    let plan = match plan(app, connection, &request, wish, &access, headers) {
         Ok(plan) => plan,
         // Not an error: the client is to stop coming back (WHATWG HTML, 9.2.3).
         Err(SubscribeError::Ended) => return Ok(no_content()),
@@ -69,6 +70,7 @@ fn plan(
     connection: &ConnectionState,
     request: &Request<Incoming>,
     wish: Wish,
+    access: &Access,
     headers: HeaderMap,
 ) -> Result<StreamPlan, SubscribeError> {
     let Wish { selectors, start, shape } = wish;
@@ -76,7 +78,7 @@ fn plan(
         [only] if only.as_exact().is_some() => FollowedTopics::One(only.text().clone()),
         _ => FollowedTopics::Several(selectors.iter().map(|s| s.text().as_str()).collect::<Vec<_>>().join(" ").into()),
     };
-    let grants = Grants::None;
+    let grants = access.grants();
     let (source, gap) = match &topics {
         FollowedTopics::One(topic) if app.writers.is_some() => {
             let feed = app.hub.feed(topic)?;
@@ -84,7 +86,7 @@ fn plan(
             if let Some(gap) = &gap {
                 app.signals.gaps(gap.reason.as_str(), 1);
             }
-            (Source::Topic { feed, cursor, grants }, gap)
+            (Source::Topic { feed, cursor, grants: grants.within(topic) }, gap)
         }
         _ => {
             let options = SubscribeOptions::selectors(selectors).from(start).with_grants(grants);

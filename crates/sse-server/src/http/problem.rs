@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 use sse_hub::{PublishError, SubscribeError};
 
 use super::{ReplyBody, full};
+use crate::access::AccessError;
 
 /// One refusal. Boxed, so that what can be refused stays small where nothing is.
 #[derive(Debug, Clone)]
@@ -41,6 +44,11 @@ impl Problem {
         let mut problem = Self::new(StatusCode::BAD_REQUEST, "malformed", detail);
         problem.0.field = Some(field);
         problem
+    }
+
+    /// 403: the credential counts, and does not grant this.
+    pub(crate) fn not_granted(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "not_granted", detail)
     }
 
     pub(crate) fn not_found() -> Self {
@@ -133,6 +141,23 @@ impl Problem {
         let title = status.canonical_reason().unwrap_or("Error");
         let document = Document { title, status: status.as_u16(), detail, field: *field, published };
         serde_json::to_vec(&document).expect("a document of strings and numbers has a JSON form")
+    }
+}
+
+impl From<AccessError> for Problem {
+    fn from(error: AccessError) -> Self {
+        let (reason, detail) = (error.as_str(), error.to_string());
+        let unauthorized = |challenge: &'static str| {
+            let problem = Self::new(StatusCode::UNAUTHORIZED, reason, detail.clone());
+            problem.with_header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+        };
+        match error {
+            // RFC 6750, 3: the bare scheme when there was no token, else that it does not count.
+            AccessError::Missing => unauthorized("Bearer"),
+            AccessError::Invalid => unauthorized(r#"Bearer error="invalid_token""#),
+            AccessError::Origin => Self::new(StatusCode::FORBIDDEN, reason, detail),
+            AccessError::NoKeys => Self::unavailable(reason, detail, RETRY_AFTER_BUSY),
+        }
     }
 }
 

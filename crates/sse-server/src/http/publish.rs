@@ -15,6 +15,7 @@ use sse_wire::Event;
 
 use super::envelope::{Publications, parse_json, parse_lines, with_fields};
 use super::{Problem, ReplyBody, json, origin, query};
+use crate::access::Access;
 use crate::app::App;
 
 /// How long a publisher may take to send its body.
@@ -43,7 +44,8 @@ pub(super) async fn publish_body(
 ) -> Result<Response<ReplyBody>, Problem> {
     let started = Instant::now();
     let answer = async {
-        admit(app, &request)?;
+        let access = admit(app, &request).await?;
+        check_grant(&access, std::slice::from_ref(&topic))?;
         let query = request.uri().query().unwrap_or("").to_owned();
         let fields = Fields::parse(&query)?;
         let data = read_body(request.into_body(), app.config.event_bytes_max.get()).await?;
@@ -65,37 +67,46 @@ pub(super) async fn publish_envelopes(
 ) -> Result<Response<ReplyBody>, Problem> {
     let started = Instant::now();
     let answer = async {
-        admit(app, &request)?;
+        let access = admit(app, &request).await?;
         let by_line = is_ndjson(request.headers());
         let bytes_max = ENVELOPES_BYTES_MIN.max(app.config.event_bytes_max.get() * 6);
         let body = read_body(request.into_body(), bytes_max).await?;
         let publications = if by_line { parse_lines(&body) } else { parse_json(&body) }?;
-        publish_all(app, publications)
+        publish_all(app, &access, publications)
     };
     conclude(app, started, answer.await)
 }
 
 /// `DELETE /events/{topic}`: closes it.
-pub(super) fn close<B>(app: &App, request: &Request<B>, topic: &TopicName) -> Result<Response<ReplyBody>, Problem> {
-    let closed = admit(app, request).and_then(|()| Ok(app.hub.close(topic)?));
-    closed
-        .map(|receipt| json(&Answer::of(&receipt)))
-        .inspect_err(|problem| app.signals.publish_rejected(problem.reason()))
+pub(super) async fn close<B>(
+    app: &App,
+    request: &Request<B>,
+    topic: &TopicName,
+) -> Result<Response<ReplyBody>, Problem> {
+    let closed = async {
+        let access = admit(app, request).await?;
+        check_grant(&access, std::slice::from_ref(topic))?;
+        Ok(json(&Answer::of(&app.hub.close(topic)?)))
+    };
+    closed.await.inspect_err(|problem: &Problem| app.signals.publish_rejected(problem.reason()))
 }
 
 /// Whether this publisher may publish at all, known before its body is read.
-fn admit<B>(app: &App, request: &Request<B>) -> Result<(), Problem> {
-    if !app.config.open_publish {
-        let detail = "publishing needs a token, and none is configured; see --open-publish";
-        return Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail));
-    }
+async fn admit<B>(app: &App, request: &Request<B>) -> Result<Access, Problem> {
+    let access = app.access.publisher(request, None).await?;
     origin::check_publisher_origin(request, &app.config)?;
     let encoding = request.headers().get(CONTENT_ENCODING);
     if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         let detail = "a content encoding is not accepted: send the body as it is";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_encoding", detail));
     }
-    Ok(())
+    Ok(access)
+}
+
+/// Whether the publisher may publish to all of these topics.
+fn check_grant(access: &Access, topics: &[TopicName]) -> Result<(), Problem> {
+    let detail = "the token does not grant publishing to this";
+    if access.may_publish(topics) { Ok(()) } else { Err(Problem::not_granted(detail)) }
 }
 
 fn conclude(
@@ -166,9 +177,12 @@ async fn read_body(body: Incoming, bytes_max: usize) -> Result<Bytes, Problem> {
     }
 }
 
-fn publish_all(app: &App, publications: Publications) -> Result<Response<ReplyBody>, Problem> {
+fn publish_all(app: &App, access: &Access, publications: Publications) -> Result<Response<ReplyBody>, Problem> {
     let (publications, by_line): (Vec<(usize, Publication)>, bool) = match publications {
-        Publications::One(publication) => return Ok(json(&Answer::of(&app.hub.publish(publication)?))),
+        Publications::One(publication) => {
+            check_grant(access, publication.topics())?;
+            return Ok(json(&Answer::of(&app.hub.publish(publication)?)));
+        }
         Publications::Many(publications) => (publications.into_iter().enumerate().collect(), false),
         Publications::Lines(publications) => (publications, true),
     };
@@ -176,6 +190,7 @@ fn publish_all(app: &App, publications: Publications) -> Result<Response<ReplyBo
     let place = |problem: Problem, at: usize| problem.at(format_args!("{unit} {at}"));
     // The whole batch is checked before its first event is published.
     for (at, publication) in &publications {
+        check_grant(access, publication.topics()).map_err(|problem| place(problem, *at))?;
         app.hub.check(publication).map_err(|error| place(error.into(), *at))?;
     }
     let mut answers: Vec<Answer> = Vec::with_capacity(publications.len());

@@ -138,7 +138,7 @@ impl WriterThread {
         }
         behind.cursor = lane.conflated(behind.cursor);
         let plain = lane.key.shape == Shape::Plain && lane.key.framing == Framing::Chunked;
-        if plain && let FeedRead::Frames { batch, cursor } = lane.feed.read_after(behind.cursor, &lane.grants) {
+        if plain && let FeedRead::Frames { batch, cursor } = lane.feed.read_after(behind.cursor, &lane.key.grants) {
             let ends = batch.items().last().is_some_and(|item| item.is_end);
             self.settings.signals.delivered(batch.items().len() as u64, 0);
             return self.write_frames(key, &batch, cursor, ends);

@@ -18,6 +18,8 @@ pub(super) struct LaneKey {
     pub(super) topic: TopicName,
     pub(super) shape: Shape,
     pub(super) framing: Framing,
+    /// Which private events its followers see.
+    pub(super) grants: Grants,
 }
 
 /// One lane. A round takes everybody from `caught_up` to `waiting`, and back one by one as the batch is sent to them.
@@ -26,7 +28,6 @@ pub(super) struct Lane {
     pub(super) key: LaneKey,
     pub(super) generation: u32,
     pub(super) feed: Arc<Feed>,
-    pub(super) grants: Grants,
     pub(super) waker: Waker,
     /// The position of those who are caught up.
     pub(super) head: u64,
@@ -78,7 +79,7 @@ pub(super) enum Next {
 impl Lane {
     /// What comes after `cursor`, as one run of bytes. A gap is written as its event.
     pub(super) fn next_after(&self, cursor: u64) -> Next {
-        match self.feed.read_after(cursor, &self.grants) {
+        match self.feed.read_after(cursor, &self.key.grants) {
             FeedRead::CaughtUp => Next::CaughtUp,
             FeedRead::Frames { batch, cursor } => {
                 let ends = batch.items().last().is_some_and(|item| item.is_end);

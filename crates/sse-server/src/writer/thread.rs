@@ -164,8 +164,9 @@ impl WriterThread {
         plan.info.begin(&self.settings.signals);
         let (source, cursor) = match plan.source {
             Source::Topic { feed, cursor, grants } => {
-                let lane_key = LaneKey { topic: feed.topic().clone(), shape: plan.shape, framing: plan.framing };
-                let lane = self.lane(lane_key, feed, grants);
+                let topic = feed.topic().clone();
+                let lane_key = LaneKey { topic, shape: plan.shape, framing: plan.framing, grants };
+                let lane = self.lane(lane_key, feed);
                 (EntrySource::Lane { lane, place: Place::Off }, cursor)
             }
             Source::Several(subscription) => {
@@ -198,7 +199,7 @@ impl WriterThread {
     }
 
     /// The lane of this key, made if it is new.
-    fn lane(&mut self, key: LaneKey, feed: sse_hub::Feed, grants: sse_hub::Grants) -> u32 {
+    fn lane(&mut self, key: LaneKey, feed: sse_hub::Feed) -> u32 {
         if let Some(&lane) = self.lanes_by_key.get(&key) {
             self.lanes[lane as usize].members += 1;
             return lane;
@@ -212,7 +213,6 @@ impl WriterThread {
             key: key.clone(),
             generation: self.generation,
             feed: Arc::new(feed),
-            grants,
             waker,
             head,
             caught_up: Vec::new(),
