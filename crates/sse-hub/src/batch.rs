@@ -52,6 +52,11 @@ impl Batch {
         self.items.is_empty()
     }
 
+    /// How many of its frames have this sequence or a lower one: what was there when a subscriber joined is replayed to it.
+    pub fn frames_up_to(&self, sequence: u64) -> usize {
+        self.items.partition_point(|item| item.sequence <= sequence)
+    }
+
     /// The frames.
     pub fn items(&self) -> &[Item] {
         &self.items

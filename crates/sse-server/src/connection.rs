@@ -122,10 +122,15 @@ impl ConnectionState {
         }
     }
 
-    /// The socket took bytes, or took none.
-    pub(crate) fn wrote(&self, blocked: bool) {
+    /// The socket took bytes, or took none. True if they belong to a stream.
+    pub(crate) fn wrote(&self, blocked: bool) -> bool {
         let mut inner = self.inner.lock();
         inner.blocked_since = blocked.then(|| inner.blocked_since.unwrap_or_else(Instant::now));
+        let Some(stream) = &inner.stream else { return false };
+        if !blocked {
+            stream.lock().fan_out = None;
+        }
+        true
     }
 
     /// Whether nothing has come yet.
@@ -139,7 +144,9 @@ impl ConnectionState {
     }
 
     fn request_begins(&self) {
-        self.inner.lock().enter(Phase::Handling);
+        let mut inner = self.inner.lock();
+        inner.enter(Phase::Handling);
+        inner.stream = None;
     }
 
     fn request_ends(&self) {
@@ -202,7 +209,7 @@ enum Outcome {
 /// Serves one connection until it closes or becomes a stream.
 pub(crate) async fn serve(app: Arc<App>, socket: TcpStream, remote_addr: SocketAddr, permit: ConnectionPermit) {
     let state = Arc::new(ConnectionState::new(remote_addr, permit));
-    let io = WatchedIo::new(TokioIo::new(socket), state.clone());
+    let io = WatchedIo::new(TokioIo::new(socket), state.clone(), app.signals.clone());
     let service = {
         let (app, state) = (app.clone(), state.clone());
         service_fn(move |request: Request<Incoming>| -> BoxedHandler {
@@ -298,7 +305,7 @@ mod tests {
         let state = ConnectionState::new(([127, 0, 0, 1], 1).into(), permit);
         let hub = Hub::builder().build().unwrap();
         let options = SubscribeOptions::topic(TopicName::parse("a").unwrap()).from(Start::Live);
-        let stream = Arc::new(Mutex::new(BodyStream { subscription: hub.subscribe(options).unwrap(), ended: None }));
+        let stream = Arc::new(Mutex::new(BodyStream::new(hub.subscribe(options).unwrap())));
         state.request_begins();
         state.watch(stream.clone());
         state.request_ends();

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 
 use crate::connection::ConnectionState;
 use crate::http::Problem;
+use crate::signals::Signals;
 
 /// hyper's socket. hyper polls a body only while the socket takes bytes, so deadlines have to be watched out here
 /// (TRAPS S3).
@@ -19,11 +20,12 @@ use crate::http::Problem;
 pub(crate) struct WatchedIo {
     socket: TokioIo<TcpStream>,
     state: Arc<ConnectionState>,
+    signals: Signals,
 }
 
 impl WatchedIo {
-    pub(crate) fn new(socket: TokioIo<TcpStream>, state: Arc<ConnectionState>) -> Self {
-        Self { socket, state }
+    pub(crate) fn new(socket: TokioIo<TcpStream>, state: Arc<ConnectionState>, signals: Signals) -> Self {
+        Self { socket, state, signals }
     }
 
     pub(crate) fn into_socket(self) -> TcpStream {
@@ -43,8 +45,11 @@ impl WatchedIo {
         (is_bare && self.state.is_reading_head()).then(|| Problem::new(status, "malformed", detail).into_bytes())
     }
 
-    fn note<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        self.state.wrote(written.is_pending());
+    fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let of_stream = self.state.wrote(written.is_pending());
+        if let (true, Poll::Ready(Ok(len))) = (of_stream, &written) {
+            self.signals.sent(*len);
+        }
         written
     }
 }

@@ -22,6 +22,7 @@ mod app;
 pub mod client;
 mod config;
 mod connection;
+mod fan_out;
 mod gauge;
 mod health;
 mod http;

@@ -10,6 +10,8 @@ pub(crate) struct Signals {
     connections_active: Gauge,
     connections: Counter,
     connection_duration: Histogram,
+    subscriptions_active: Gauge,
+    replayed_frames: Counter,
     frames_delivered: Counter,
     bytes_sent: Counter,
     fanout_duration: Histogram,
@@ -23,6 +25,9 @@ impl Signals {
             connections_active: gauge!("sse_connections_active"),
             connections: counter!("sse_connections_total"),
             connection_duration: histogram!("sse_connection_duration_seconds"),
+            // The hub counts its subscriptions and what it replays to them; a writer's lane is one feed for many streams.
+            subscriptions_active: gauge!("sse_subscriptions_active"),
+            replayed_frames: counter!("sse_replayed_frames_total"),
             frames_delivered: counter!("sse_frames_delivered_total"),
             bytes_sent: counter!("sse_bytes_sent_total"),
             fanout_duration: histogram!("sse_fanout_duration_seconds"),
@@ -38,6 +43,23 @@ impl Signals {
     pub(crate) fn stream_closed(&self, duration: Duration) {
         self.connections_active.decrement(1.0);
         self.connection_duration.record(duration.as_secs_f64());
+    }
+
+    /// A stream has joined a lane.
+    pub(crate) fn lane_joined(&self) {
+        self.subscriptions_active.increment(1.0);
+    }
+
+    /// A stream has left its lane.
+    pub(crate) fn lane_left(&self) {
+        self.subscriptions_active.decrement(1.0);
+    }
+
+    /// Frames older than the stream they went to, which follows through a lane.
+    pub(crate) fn replayed(&self, frames: usize) {
+        if frames > 0 {
+            self.replayed_frames.increment(frames as u64);
+        }
     }
 
     pub(crate) fn eviction(&self, reason: &'static str) {
@@ -60,13 +82,19 @@ impl Signals {
         self.publish_duration.record(duration.as_secs_f64());
     }
 
-    pub(crate) fn delivered(&self, frames: u64, bytes: u64) {
-        self.frames_delivered.increment(frames);
-        self.bytes_sent.increment(bytes);
+    /// Events put on their way to sockets.
+    pub(crate) fn delivered(&self, frames: usize) {
+        self.frames_delivered.increment(frames as u64);
     }
 
-    pub(crate) fn fanned_out(&self, duration: Duration) {
-        self.fanout_duration.record(duration.as_secs_f64());
+    /// Bytes that the sockets of streams took: heads, frames, heartbeats and their framing.
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.bytes_sent.increment(bytes as u64);
+    }
+
+    /// Where a [`FanOut`](crate::fan_out::FanOut) is recorded.
+    pub(crate) fn fan_out(&self) -> &Histogram {
+        &self.fanout_duration
     }
 }
 

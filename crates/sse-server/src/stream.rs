@@ -37,8 +37,8 @@ pub(crate) struct StreamPlan {
 /// Where a stream's frames come from.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// One topic, after this sequence.
-    Topic { feed: Feed, cursor: u64, grants: Grants },
+    /// One topic, after `cursor`. What comes up to `replay_to` was there before the stream.
+    Topic { feed: Feed, cursor: u64, replay_to: u64, grants: Grants },
     /// Several topics or templates.
     Several(Box<Subscription>),
 }

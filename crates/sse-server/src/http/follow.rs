@@ -86,7 +86,8 @@ fn plan(
             if let Some(gap) = &gap {
                 app.signals.gaps(gap.reason.as_str(), 1);
             }
-            (Source::Topic { feed, cursor, grants: grants.within(topic) }, gap)
+            let replay_to = feed.newest();
+            (Source::Topic { feed, cursor, replay_to, grants: grants.within(topic) }, gap)
         }
         _ => {
             let options = SubscribeOptions::selectors(selectors).from(start).with_grants(grants);

@@ -10,13 +10,14 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use hyper::{Request, Response, StatusCode};
 use serde::Serialize;
-use sse_hub::{Publication, Receipt, TopicName};
+use sse_hub::{Publication, PublishError, Receipt, TopicName};
 use sse_wire::Event;
 
 use super::envelope::{Publications, parse_json, parse_lines, with_fields};
 use super::{Problem, ReplyBody, json, origin, query};
 use crate::access::Access;
 use crate::app::App;
+use crate::fan_out::publishing;
 
 /// How long a publisher may take to send its body.
 const BODY_DEADLINE: Duration = Duration::from_secs(15);
@@ -55,7 +56,7 @@ pub(super) async fn publish_body(
         if fields.private {
             publication = publication.private();
         }
-        Ok(json(&Answer::of(&app.hub.publish(publication)?)))
+        Ok(json(&Answer::of(&publish(app, publication)?)))
     };
     conclude(app, started, answer.await)
 }
@@ -86,7 +87,7 @@ pub(super) async fn close<B>(
     let closed = async {
         let access = admit(app, request).await?;
         check_grant(&access, std::slice::from_ref(topic))?;
-        Ok(json(&Answer::of(&app.hub.close(topic)?)))
+        Ok(json(&Answer::of(&publishing(|| app.hub.close(topic))?)))
     };
     closed.await.inspect_err(|problem: &Problem| app.signals.publish_rejected(problem.reason()))
 }
@@ -177,11 +178,15 @@ async fn read_body(body: Incoming, bytes_max: usize) -> Result<Bytes, Problem> {
     }
 }
 
+fn publish(app: &App, publication: Publication) -> Result<Receipt, PublishError> {
+    publishing(|| app.hub.publish(publication))
+}
+
 fn publish_all(app: &App, access: &Access, publications: Publications) -> Result<Response<ReplyBody>, Problem> {
     let (publications, by_line): (Vec<(usize, Publication)>, bool) = match publications {
         Publications::One(publication) => {
             check_grant(access, publication.topics())?;
-            return Ok(json(&Answer::of(&app.hub.publish(publication)?)));
+            return Ok(json(&Answer::of(&publish(app, publication)?)));
         }
         Publications::Many(publications) => (publications.into_iter().enumerate().collect(), false),
         Publications::Lines(publications) => (publications, true),
@@ -195,7 +200,7 @@ fn publish_all(app: &App, access: &Access, publications: Publications) -> Result
     }
     let mut answers: Vec<Answer> = Vec::with_capacity(publications.len());
     for (at, publication) in publications {
-        match app.hub.publish(publication) {
+        match publish(app, publication) {
             Ok(receipt) => answers.push(Answer::of(&receipt)),
             Err(error) => {
                 let published = answers.into_iter().map(|answer| answer.id).collect();

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use hyper::Response;
 use hyper::body::{Body, Frame as BodyFrame};
 use hyper::header::{CONNECTION, HeaderValue};
+use metrics::Histogram;
 use parking_lot::Mutex;
 use sse_hub::{Delivery, Subscription};
 use sse_wire::Frame;
@@ -20,7 +21,9 @@ use tokio::time::Sleep;
 use super::{EndReason, Framing, Shape, Source, StreamInfo, StreamPlan, envelope_frame, reconnect_frame};
 use crate::app::App;
 use crate::connection::ConnectionState;
+use crate::fan_out::FanOut;
 use crate::http::ReplyBody;
+use crate::signals::Signals;
 
 /// The whole body for a client that is to come back later.
 pub(crate) fn busy_text(retry: Duration) -> Bytes {
@@ -55,6 +58,59 @@ pub(crate) type SharedStream = Arc<Mutex<BodyStream>>;
 pub(crate) struct BodyStream {
     pub(crate) subscription: Subscription,
     pub(crate) ended: Option<EndReason>,
+    /// Held until the socket has taken what the fan-out brought.
+    pub(crate) fan_out: Option<FanOut>,
+}
+
+impl BodyStream {
+    pub(crate) fn new(subscription: Subscription) -> Self {
+        Self { subscription, ended: None, fan_out: None }
+    }
+}
+
+/// Wakes the task that polls the body, and takes a share of the fan-out that it is woken for.
+#[derive(Debug)]
+struct BodyWaker {
+    fan_out_duration: Histogram,
+    woken: Mutex<Woken>,
+}
+
+#[derive(Debug, Default)]
+struct Woken {
+    task: Option<Waker>,
+    fan_out: Option<FanOut>,
+}
+
+impl BodyWaker {
+    fn new(signals: &Signals) -> Arc<Self> {
+        Arc::new(Self { fan_out_duration: signals.fan_out().clone(), woken: Mutex::default() })
+    }
+
+    /// Has `task` woken from now on, and gives up what the last wake brought.
+    fn arm(&self, task: &Waker) -> Option<FanOut> {
+        let mut woken = self.woken.lock();
+        if !woken.task.as_ref().is_some_and(|known| known.will_wake(task)) {
+            woken.task = Some(task.clone());
+        }
+        woken.fan_out.take()
+    }
+}
+
+impl Wake for BodyWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let fan_out = FanOut::join(&self.fan_out_duration);
+        let mut woken = self.woken.lock();
+        woken.fan_out = fan_out.or(woken.fan_out.take());
+        let task = woken.task.clone();
+        drop(woken);
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
 }
 
 /// A [`Subscription`] as a body. What is pending leaves in one piece.
@@ -64,6 +120,7 @@ struct StreamBody {
     shape: Shape,
     first: Option<Bytes>,
     info: StreamInfo,
+    waker: Arc<BodyWaker>,
     heartbeat: Pin<Box<Sleep>>,
     /// Completes when the stream is to end, with the reason.
     end: Pin<Box<dyn Future<Output = EndReason> + Send>>,
@@ -76,10 +133,11 @@ impl StreamBody {
         };
         plan.info.begin(&app.signals);
         Self {
-            stream: Arc::new(Mutex::new(BodyStream { subscription: *subscription, ended: None })),
+            stream: Arc::new(Mutex::new(BodyStream::new(*subscription))),
             shape: plan.shape,
             first: Some(Frame::retry(plan.retry).text()),
             info: plan.info,
+            waker: BodyWaker::new(&app.signals),
             heartbeat: Box::pin(tokio::time::sleep(app.config.heartbeat_interval)),
             end: Box::pin(planned_end(app.clone())),
             app: app.clone(),
@@ -90,7 +148,7 @@ impl StreamBody {
     fn encode(&self, stream: &mut BodyStream, delivery: Option<Delivery>) -> Bytes {
         match delivery {
             Some(Delivery::Frames(batch)) => {
-                self.app.signals.delivered(batch.items().len() as u64, 0);
+                self.app.signals.delivered(batch.items().len());
                 let mut bytes = Vec::new();
                 for item in batch.items() {
                     match self.shape {
@@ -126,7 +184,10 @@ impl StreamBody {
             stream.ended = Some(reason);
             return Poll::Ready(Some(reconnect_frame(reason).text()));
         }
-        if let Poll::Ready(delivery) = stream.subscription.poll_delivery(cx) {
+        let fan_out = self.waker.arm(cx.waker());
+        let waker = Waker::from(self.waker.clone());
+        if let Poll::Ready(delivery) = stream.subscription.poll_delivery(&mut Context::from_waker(&waker)) {
+            stream.fan_out = fan_out.or(stream.fan_out.take());
             let bytes = self.encode(&mut stream, delivery);
             return Poll::Ready((!bytes.is_empty()).then_some(bytes));
         }
@@ -167,8 +228,7 @@ impl Body for StreamBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<BodyFrame<Bytes>, Infallible>>> {
         let bytes = std::task::ready!(self.poll_bytes(cx));
-        if let Some(bytes) = &bytes {
-            self.app.signals.delivered(0, bytes.len() as u64);
+        if bytes.is_some() {
             let next = tokio::time::Instant::now() + self.app.config.heartbeat_interval;
             self.heartbeat.as_mut().reset(next);
         }

@@ -100,7 +100,7 @@ impl WriterThread {
             }
         };
         entry.written = tick;
-        self.settings.signals.delivered(0, len as u64);
+        self.settings.signals.sent(len);
         let Some(behind) = entry.behind.as_mut() else { return false };
         behind.note(len, self.now);
         behind.pending = pending.slice(len..);
@@ -124,7 +124,7 @@ impl WriterThread {
             // Its cursor came from another topic. Whatever was numbered below it is in the ring: nothing lies between.
             lane.head = behind.cursor;
         }
-        if behind.cursor == lane.head {
+        if behind.cursor == lane.head && lane.head >= behind.replay_to {
             entry.source = EntrySource::Lane { lane: lane_key, place: lane.list(key) };
             self.caught_up(key);
             return Step::Done;
@@ -133,14 +133,15 @@ impl WriterThread {
             // It joined after something that the lane has not read yet; the lane is about to, and then they meet.
             let generation = entry.generation;
             self.runnable.push_back((key, generation));
-            self.lane_has_news(lane_key, self.now);
+            self.lane_has_news(lane_key, None);
             return Step::Done;
         }
         behind.cursor = lane.conflated(behind.cursor);
         let plain = lane.key.shape == Shape::Plain && lane.key.framing == Framing::Chunked;
         if plain && let FeedRead::Frames { batch, cursor } = lane.feed.read_after(behind.cursor, &lane.key.grants) {
             let ends = batch.items().last().is_some_and(|item| item.is_end);
-            self.settings.signals.delivered(batch.items().len() as u64, 0);
+            self.settings.signals.delivered(batch.items().len());
+            self.settings.signals.replayed(batch.frames_up_to(behind.replay_to));
             return self.write_frames(key, &batch, cursor, ends);
         }
         match lane.next_after(behind.cursor) {
@@ -155,8 +156,9 @@ impl WriterThread {
                 behind.cursor = cursor;
                 Step::Continue
             }
-            Next::Bytes { bytes, frames, cursor, ends } => {
-                self.settings.signals.delivered(frames as u64, 0);
+            Next::Bytes { bytes, batch, cursor, ends } => {
+                self.settings.signals.delivered(batch.items().len());
+                self.settings.signals.replayed(batch.frames_up_to(behind.replay_to));
                 behind.pending = bytes;
                 behind.cursor = cursor;
                 if ends {
@@ -179,7 +181,7 @@ impl WriterThread {
             Written::Broken => return Step::Remove(EndReason::Broken),
         };
         entry.written = tick;
-        self.settings.signals.delivered(0, written as u64);
+        self.settings.signals.sent(written);
         let Some(behind) = entry.behind.as_mut() else { return Step::Done };
         behind.note(written, self.now);
         behind.cursor = cursor;
@@ -211,7 +213,7 @@ impl WriterThread {
                 Step::Continue
             }
             std::task::Poll::Ready(Some(Delivery::Frames(batch))) => {
-                self.settings.signals.delivered(batch.items().len() as u64, 0);
+                self.settings.signals.delivered(batch.items().len());
                 behind.pending = encode(batch.items(), own.shape, own.framing);
                 Step::Continue
             }

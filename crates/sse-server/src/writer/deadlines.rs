@@ -83,8 +83,11 @@ impl WriterThread {
         };
         tracing::debug!(remote_addr = %entry.card.info.remote_addr, "heartbeat");
         match entry.write(&bytes) {
-            Written::All => self.settings.signals.delivered(0, bytes.len() as u64),
-            Written::Part(len) => self.fall_behind_here(key, bytes.slice(len..)),
+            Written::All => self.settings.signals.sent(bytes.len()),
+            Written::Part(len) => {
+                self.settings.signals.sent(len);
+                self.fall_behind_here(key, bytes.slice(len..));
+            }
             Written::Broken => self.remove(key, EndReason::Broken),
         }
     }

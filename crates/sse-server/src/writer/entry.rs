@@ -73,6 +73,8 @@ pub(super) struct Behind {
     pub(super) pending: Bytes,
     /// The position in the lane's topic once `pending` is written.
     pub(super) cursor: u64,
+    /// What it reads up to here was there before the stream; it stays by itself until it has read so far.
+    pub(super) replay_to: u64,
     pub(super) ending: Option<Ending>,
     pub(super) judge: LagJudge,
     pub(super) bytes_written: u64,
@@ -174,6 +176,7 @@ impl Behind {
         Self {
             pending,
             cursor,
+            replay_to: 0,
             ending: None,
             judge: LagJudge::default(),
             bytes_written: 0,

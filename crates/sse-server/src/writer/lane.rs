@@ -10,6 +10,7 @@ use sse_wire::Frame;
 
 use super::entry::Place;
 use super::wheel::Tick;
+use crate::fan_out::FanOut;
 use crate::stream::{Framing, Shape, envelope_frame, push_frame};
 
 /// What makes two streams' bytes identical.
@@ -40,14 +41,16 @@ pub(super) struct Lane {
     pub(super) members: usize,
     /// When it last sent something to those caught up.
     pub(super) written: Tick,
-    /// When the hub told of the news that the next round brings.
-    pub(super) told_at: Option<Instant>,
+    /// Of the news that the next round brings.
+    pub(super) fan_out: Option<FanOut>,
+    /// While it is busy, when it looked for news last: what the next round brings has come since, and told nobody.
+    pub(super) read_at: Option<Instant>,
     /// It stands in the writer's list of active lanes.
     pub(super) active: bool,
 }
 
 /// A batch on its way to the caught-up.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Round {
     /// Where those who wait for it stand.
     pub(super) from: u64,
@@ -55,7 +58,10 @@ pub(super) struct Round {
     pub(super) frames: usize,
     /// The last thing of its topic was among it.
     pub(super) ends: bool,
-    pub(super) told_at: Instant,
+    /// Streams that have it whole.
+    pub(super) sent: usize,
+    /// Recorded when the round is over.
+    pub(super) _fan_out: Option<FanOut>,
 }
 
 /// What a lane, or one of its members, has to write next.
@@ -64,7 +70,7 @@ pub(super) enum Next {
     /// These bytes, which bring the reader to `cursor`.
     Bytes {
         bytes: Bytes,
-        frames: usize,
+        batch: Batch,
         cursor: u64,
         ends: bool,
     },
@@ -83,7 +89,7 @@ impl Lane {
             FeedRead::CaughtUp => Next::CaughtUp,
             FeedRead::Frames { batch, cursor } => {
                 let ends = batch.items().last().is_some_and(|item| item.is_end);
-                Next::Bytes { frames: batch.items().len(), bytes: self.encode(&batch), cursor, ends }
+                Next::Bytes { bytes: self.encode(&batch), batch, cursor, ends }
             }
             FeedRead::Gap { resumed_after } => {
                 let gap = self.gap(cursor, resumed_after);

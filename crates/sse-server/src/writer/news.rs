@@ -6,18 +6,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
 use std::time::Instant;
 
+use metrics::Histogram;
 use mio::{Registry, Token};
 use parking_lot::Mutex;
+
+use crate::fan_out::FanOut;
+use crate::signals::Signals;
 
 /// The token under which the poller reports a wake-up.
 pub(super) const WAKE_TOKEN: Token = Token(usize::MAX);
 
 /// One thing that has news.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct News {
     pub(super) of: NewsOf,
-    /// When it was told: the start of a fan-out.
+    /// When it was told.
     pub(super) at: Instant,
+    /// What is to be told once everybody has it.
+    pub(super) fan_out: Option<FanOut>,
 }
 
 /// Keys are reused, so each comes with the generation of what it named.
@@ -35,12 +41,14 @@ pub(crate) struct NewsBox {
     /// The writer is running and will look into the box before it sleeps: no need to wake it.
     awake: AtomicBool,
     waker: mio::Waker,
+    fan_out_duration: Histogram,
 }
 
 impl NewsBox {
-    pub(super) fn new(registry: &Registry) -> io::Result<Arc<Self>> {
+    pub(super) fn new(registry: &Registry, signals: &Signals) -> io::Result<Arc<Self>> {
         let waker = mio::Waker::new(registry, WAKE_TOKEN)?;
-        Ok(Arc::new(Self { news: Mutex::default(), awake: AtomicBool::new(true), waker }))
+        let fan_out_duration = signals.fan_out().clone();
+        Ok(Arc::new(Self { news: Mutex::default(), awake: AtomicBool::new(true), waker, fan_out_duration }))
     }
 
     /// Makes the writer look, at its commands as well.
@@ -55,7 +63,8 @@ impl NewsBox {
     }
 
     fn leave(&self, of: NewsOf) {
-        self.news.lock().push(News { of, at: Instant::now() });
+        let fan_out = FanOut::join(&self.fan_out_duration);
+        self.news.lock().push(News { of, at: Instant::now(), fan_out });
         self.wake();
     }
 

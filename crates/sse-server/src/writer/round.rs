@@ -1,17 +1,16 @@
 //! A lane's rounds: one batch, one `send` for each stream that is caught up.
 
-use std::time::Instant;
-
 use super::entry::{EntrySource, Place, Written};
 use super::lane::{Next, Round};
 use super::thread::{SENDS_PER_TURN, WriterThread};
+use crate::fan_out::FanOut;
 use crate::stream::EndReason;
 
 impl WriterThread {
     /// The hub has told that the lane has something to read.
-    pub(super) fn lane_has_news(&mut self, key: u32, told_at: Instant) {
+    pub(super) fn lane_has_news(&mut self, key: u32, fan_out: Option<FanOut>) {
         let lane = &mut self.lanes[key as usize];
-        lane.told_at = lane.told_at.or(Some(told_at));
+        lane.fan_out = lane.fan_out.take().or(fan_out);
         if !std::mem::replace(&mut lane.active, true) {
             self.active_lanes.push_back((key, lane.generation));
         }
@@ -53,14 +52,15 @@ impl WriterThread {
         let lane = &mut self.lanes[key as usize];
         let (bytes, frames, cursor, ends) = loop {
             match lane.next_after(lane.conflated(lane.head)) {
-                Next::Bytes { bytes, frames, cursor, ends } => break (bytes, frames, cursor, ends),
+                Next::Bytes { bytes, batch, cursor, ends } => break (bytes, batch.items().len(), cursor, ends),
                 Next::Gap { bytes, cursor } => {
                     self.settings.signals.gaps("lagged", lane.caught_up.len() as u64);
                     break (bytes, 0, cursor, false);
                 }
                 Next::CaughtUp if lane.feed.arm(lane.head, &lane.waker) => {
                     lane.active = false;
-                    lane.told_at = None;
+                    lane.fan_out = None;
+                    lane.read_at = None;
                     return false;
                 }
                 Next::CaughtUp => (),
@@ -68,8 +68,10 @@ impl WriterThread {
         };
         let from = std::mem::replace(&mut lane.head, cursor);
         lane.written = tick;
-        let told_at = lane.told_at.take().unwrap_or(self.now);
-        lane.round = Some(Round { from, bytes, frames, ends, told_at });
+        let since = lane.read_at.replace(self.now).filter(|_| !lane.caught_up.is_empty());
+        let while_busy = || since.map(|since| FanOut::since(since, self.settings.signals.fan_out()));
+        let fan_out = lane.fan_out.take().or_else(while_busy);
+        lane.round = Some(Round { from, bytes, frames, ends, sent: 0, _fan_out: fan_out });
         lane.phase = !lane.phase;
         std::mem::swap(&mut lane.caught_up, &mut lane.waiting);
         true
@@ -78,9 +80,10 @@ impl WriterThread {
     /// Sends the round's batch to one stream, which is then caught up, or behind with the rest of it.
     fn send_round(&mut self, lane_key: u32, key: u32) {
         let lane = &mut self.lanes[lane_key as usize];
-        let Some(round) = &lane.round else { return };
+        let Some(round) = &mut lane.round else { return };
         let entry = &mut self.entries[key as usize];
         let written = entry.write(&round.bytes);
+        round.sent += usize::from(written == Written::All);
         if written == Written::All && !round.ends {
             entry.source = EntrySource::Lane { lane: lane_key, place: lane.list(key) };
             return;
@@ -89,7 +92,8 @@ impl WriterThread {
         let (rest, head, ends) = match written {
             Written::All => (bytes::Bytes::new(), lane.head, round.ends),
             Written::Part(len) => {
-                self.settings.signals.delivered(round.frames as u64, len as u64);
+                self.settings.signals.delivered(round.frames);
+                self.settings.signals.sent(len);
                 (round.bytes.slice(len..), lane.head, round.ends)
             }
             Written::Broken => return self.remove(key, EndReason::Broken),
@@ -101,11 +105,10 @@ impl WriterThread {
         self.advance(key);
     }
 
-    fn end_round(&mut self, key: u32) {
-        let lane = &mut self.lanes[key as usize];
-        let Some(round) = lane.round.take() else { return };
-        let streams = lane.caught_up.len() as u64;
-        self.settings.signals.delivered(streams * round.frames as u64, streams * round.bytes.len() as u64);
-        self.settings.signals.fanned_out(round.told_at.elapsed());
+    /// Counts the round, if one is under way.
+    pub(super) fn end_round(&mut self, key: u32) {
+        let Some(round) = self.lanes[key as usize].round.take() else { return };
+        self.settings.signals.delivered(round.sent * round.frames);
+        self.settings.signals.sent(round.sent * round.bytes.len());
     }
 }

@@ -54,8 +54,8 @@ impl WriterThread {
         let poll = Poll::new()?;
         let now = Instant::now();
         Ok(Self {
+            news_box: NewsBox::new(poll.registry(), &settings.signals)?,
             settings,
-            news_box: NewsBox::new(poll.registry())?,
             poll,
             commands,
             entries: Slab::new(),
@@ -162,17 +162,18 @@ impl WriterThread {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         plan.info.begin(&self.settings.signals);
-        let (source, cursor) = match plan.source {
-            Source::Topic { feed, cursor, grants } => {
+        let (source, cursor, replay_to) = match plan.source {
+            Source::Topic { feed, cursor, replay_to, grants } => {
+                self.settings.signals.lane_joined();
                 let topic = feed.topic().clone();
                 let lane_key = LaneKey { topic, shape: plan.shape, framing: plan.framing, grants };
                 let lane = self.lane(lane_key, feed);
-                (EntrySource::Lane { lane, place: Place::Off }, cursor)
+                (EntrySource::Lane { lane, place: Place::Off }, cursor, replay_to)
             }
             Source::Several(subscription) => {
                 let waker = self.news_box.waker(NewsOf::Entry { key: key as u32, generation });
                 let own = Own { subscription: *subscription, waker, shape: plan.shape, framing: plan.framing };
-                (EntrySource::Own(Box::new(own)), 0)
+                (EntrySource::Own(Box::new(own)), 0, 0)
             }
         };
         let end_at = match self.settings.connection_age_max {
@@ -194,6 +195,9 @@ impl WriterThread {
             card,
         });
         self.fall_behind(key as u32, first.into(), cursor);
+        if let Some(behind) = self.entries[key].behind.as_mut() {
+            behind.replay_to = replay_to;
+        }
         self.schedule(key as u32);
         self.advance(key as u32);
     }
@@ -221,13 +225,14 @@ impl WriterThread {
             round: None,
             members: 1,
             written: self.wheel.now(),
-            told_at: None,
+            fan_out: None,
+            read_at: None,
             active: false,
         });
         self.lanes_by_key.insert(key, index);
         // Armed before its first stream has its head: whatever a client publishes then counts as news.
         if self.begin_round(index) {
-            self.lane_has_news(index, self.now);
+            self.lane_has_news(index, None);
         }
         index
     }
@@ -237,7 +242,7 @@ impl WriterThread {
             NewsOf::Lane { key, generation } => {
                 if self.lanes.get(key as usize).is_some_and(|lane| lane.generation == generation) {
                     if self.settings.coalesce_window.is_zero() {
-                        self.lane_has_news(key, news.at);
+                        self.lane_has_news(key, news.fan_out);
                     } else {
                         self.coalescing.push_back(news);
                     }
@@ -252,15 +257,12 @@ impl WriterThread {
     }
 
     fn end_coalescing(&mut self) {
-        while let Some(news) = self.coalescing.front().copied() {
-            if news.at + self.settings.coalesce_window > self.now {
-                return;
-            }
-            self.coalescing.pop_front();
+        let (now, window) = (self.now, self.settings.coalesce_window);
+        while let Some(news) = self.coalescing.pop_front_if(|news| news.at + window <= now) {
             if let NewsOf::Lane { key, generation } = news.of
                 && self.lanes.get(key as usize).is_some_and(|lane| lane.generation == generation)
             {
-                self.lane_has_news(key, news.at);
+                self.lane_has_news(key, news.fan_out);
             }
         }
     }
@@ -292,6 +294,7 @@ impl WriterThread {
         // Closing the descriptor takes it out of the poller as well; this only keeps mio's own books.
         let _ = self.poll.registry().deregister(&mut entry.socket);
         if let EntrySource::Lane { lane, .. } = entry.source {
+            self.settings.signals.lane_left();
             self.leave_lane(lane);
         }
         entry.card.info.end(reason, &self.settings.signals);
@@ -301,6 +304,7 @@ impl WriterThread {
         let members = &mut self.lanes[lane as usize].members;
         *members -= 1;
         if *members == 0 {
+            self.end_round(lane);
             let lane = self.lanes.remove(lane as usize);
             self.lanes_by_key.remove(&lane.key);
         }

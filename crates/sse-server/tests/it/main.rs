@@ -21,6 +21,7 @@ mod life;
 mod limits;
 mod malformed;
 mod methods;
+mod metrics;
 mod origins;
 mod publish;
 mod quickstart;

@@ -12,6 +12,7 @@ use super::{DEADLINE, Head, Reply};
 pub(crate) struct Connection {
     socket: TcpStream,
     received: Vec<u8>,
+    bytes_received: usize,
     end: Option<End>,
 }
 
@@ -54,7 +55,7 @@ impl Connection {
 
     fn from_socket(socket: TcpStream) -> Self {
         socket.set_nodelay(true).unwrap();
-        Self { socket, received: Vec::new(), end: None }
+        Self { socket, received: Vec::new(), bytes_received: 0, end: None }
     }
 
     pub(crate) fn local_addr(&self) -> SocketAddr {
@@ -175,6 +176,7 @@ impl Connection {
                 Ok(0) => return self.ended(End::Fin),
                 Ok(len) => {
                     self.received.extend_from_slice(&buffer[..len]);
+                    self.bytes_received += len;
                     return Received::Bytes;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => (),
@@ -200,6 +202,11 @@ impl Connection {
     fn ended(&mut self, end: End) -> Received {
         self.end = Some(end);
         Received::End(end)
+    }
+
+    /// How much has come, heads and framing included.
+    pub(crate) fn bytes_received(&self) -> usize {
+        self.bytes_received
     }
 
     /// What was received and not taken yet.

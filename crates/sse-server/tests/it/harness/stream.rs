@@ -190,6 +190,16 @@ impl Stream {
         }
     }
 
+    /// How many bytes came on its connection, once it has ended in order; whatever came before is dropped.
+    #[track_caller]
+    pub(crate) fn bytes_to_end(mut self) -> usize {
+        while !self.is_complete && self.receive(DEADLINE) == Received::Bytes {
+            self.text.clear();
+        }
+        self.items.clear();
+        self.expect_end().bytes_received()
+    }
+
     /// The server cuts the connection, with or without ceremony; whatever came before is dropped.
     #[track_caller]
     pub(crate) fn expect_cut(&mut self) {
