@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use crate::batch::{Batch, Item};
+use crate::followers::FollowerKind;
 use crate::grants::Sight;
 use crate::start::Resolved;
 use crate::topic::Topic;
@@ -122,6 +123,6 @@ impl Feed {
 
 impl Drop for Feed {
     fn drop(&mut self) {
-        self.topic.lock().unfollow_feed(self.key);
+        self.topic.lock().unfollow(FollowerKind::Feed, self.key);
     }
 }

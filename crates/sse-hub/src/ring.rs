@@ -117,20 +117,27 @@ impl Ring {
     pub(crate) fn push(&mut self, mut entry: Entry, tick: u32, bounds: &RingBounds, budget: &Budget) {
         debug_assert!(entry.sequence > self.newest, "sequences rise");
         let chunk_len = entry.frame.chunk().len();
+        // Remembered first: the use that is dropped now may be the one that a later use stands for.
+        if let Some(id) = entry.given_id() {
+            self.given_ids.remember(id, entry.sequence);
+        }
+        self.make_room(chunk_len, bounds, budget);
+        self.drop_older_than(tick, bounds, budget);
         self.newest = entry.sequence;
         self.bytes += chunk_len;
         self.appended_bytes += chunk_len as u64;
         entry.tick = tick;
         entry.appended_bytes = self.appended_bytes;
-        if let Some(id) = entry.given_id() {
-            self.given_ids.remember(id, entry.sequence);
-        }
         self.entries.push_back(entry);
-        while self.entries.len() > bounds.frames_max.max(1) || (self.bytes > bounds.bytes_max && self.entries.len() > 1)
-        {
-            self.drop_oldest(budget);
-        }
-        self.drop_older_than(tick, bounds, budget);
+    }
+
+    /// Drops from the front before something is pushed: a full ring then writes where it has just read, and never grows
+    /// beyond its bound.
+    fn make_room(&mut self, chunk_len: usize, bounds: &RingBounds, budget: &Budget) {
+        let is_full = |ring: &Self| {
+            ring.entries.len() >= bounds.frames_max.max(1) || ring.bytes.saturating_add(chunk_len) > bounds.bytes_max
+        };
+        while is_full(self) && self.drop_oldest(budget) {}
     }
 
     /// Drops the oldest frame; false if there is none.
@@ -156,6 +163,10 @@ impl Ring {
         {
             self.drop_oldest(budget);
         }
+    }
+
+    /// Gives back the memory of an empty ring.
+    pub(crate) fn shrink(&mut self) {
         if self.entries.is_empty() && self.entries.capacity() > 0 {
             self.entries = VecDeque::new();
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::extent::Extent;
+use crate::followers::FollowerKind;
 use crate::merge::Merge;
 use crate::reader::ReaderStart;
 use crate::registry::SelectorGroup;
@@ -130,7 +131,7 @@ impl Several {
     /// Undoes [`join`](Self::join).
     pub(crate) fn leave(&self, hub: &Hub) {
         for (topic, key) in &self.topics {
-            topic.lock().unfollow_merged(*key);
+            topic.lock().unfollow(FollowerKind::Merged, *key);
         }
         for (group, key) in &self.groups {
             hub.inner.topics.leave_group(group, *key);

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 
 use crate::batch::{Batch, Delivery};
+use crate::followers::FollowerKind;
 use crate::place::Place;
 use crate::read::{Missed, Read};
 use crate::several::{Several, StartGaps};
@@ -146,7 +147,7 @@ impl Stream for Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         match &self.place {
-            Following::One { topic, key } => topic.lock().unfollow_alone(*key),
+            Following::One { topic, key } => topic.lock().unfollow(FollowerKind::Single, *key),
             Following::Several(several) => several.leave(&self.hub),
         }
         self.hub.inner.signals.subscriptions.decrement(1.0);

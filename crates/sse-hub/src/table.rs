@@ -1,5 +1,7 @@
 //! A slice of the topics by name, with the floors of those it has forgotten.
 
+use std::borrow::Borrow;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use dashmap::DashMap;
@@ -13,8 +15,33 @@ use crate::topic::Topic;
 
 #[derive(Debug)]
 pub(crate) struct Table {
-    topics: DashMap<TopicName, Arc<Topic>, ahash::RandomState>,
+    topics: DashMap<ByName, (), ahash::RandomState>,
     floors: Mutex<Floors>,
+}
+
+/// A topic as the key of its own name: the map's slots stay small enough for the caches, and the name lies in the topic,
+/// which is needed next anyway.
+#[derive(Debug)]
+struct ByName(Arc<Topic>);
+
+impl Borrow<str> for ByName {
+    fn borrow(&self) -> &str {
+        self.0.name.as_str()
+    }
+}
+
+impl PartialEq for ByName {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name == other.0.name
+    }
+}
+
+impl Eq for ByName {}
+
+impl Hash for ByName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.name.hash(state);
+    }
 }
 
 /// Locks in one table's map. There are many tables, so few do.
@@ -28,17 +55,19 @@ impl Table {
 
     /// The topic of this name. The table's own lock is released before this returns (TRAPS S9): nobody holds it and another.
     pub(crate) fn find(&self, name: &str) -> Option<Arc<Topic>> {
-        self.topics.get(name).map(|topic| topic.clone())
+        self.topics.get(name).map(|topic| topic.key().0.clone())
     }
 
-    /// The topic of this name, made by `make` from the floor it left if it was here before. The second value tells whether
-    /// it is new.
-    pub(crate) fn find_or_insert(&self, name: &TopicName, make: impl FnOnce(Floor) -> Topic) -> (Arc<Topic>, bool) {
-        match self.topics.entry(name.clone()) {
-            Entry::Occupied(topic) => (topic.get().clone(), false),
+    /// The topic of `new`'s name: that one, with the floor that was left if it was here before, unless the table has one.
+    /// The second value tells whether it is new.
+    pub(crate) fn find_or_insert(&self, new: Arc<Topic>) -> (Arc<Topic>, bool) {
+        match self.topics.entry(ByName(new.clone())) {
+            Entry::Occupied(topic) => (topic.key().0.clone(), false),
             Entry::Vacant(vacant) => {
-                let topic = Arc::new(make(self.floors.lock().take(name)));
-                (vacant.insert(topic).clone(), true)
+                let floor = self.floors.lock().take(&new.name);
+                new.lock().begin_at(floor);
+                vacant.insert(());
+                (new, true)
             }
         }
     }
@@ -47,17 +76,17 @@ impl Table {
     pub(crate) fn remove(&self, topic: &Topic, floor: Floor) {
         // The floor is there before the name is free: who makes the topic anew finds it.
         self.floors.lock().leave(&topic.name, floor);
-        self.topics.remove(&topic.name);
+        self.topics.remove(topic.name.as_str());
     }
 
     /// Visits every topic. The visitor runs under the table's own lock, so it must not wake or publish.
     pub(crate) fn each(&self, mut visit: impl FnMut(&Arc<Topic>)) {
-        self.topics.iter().for_each(|topic| visit(&topic));
+        self.topics.iter().for_each(|topic| visit(&topic.key().0));
     }
 
     /// Visits at most `topics_max` topics, likewise.
     pub(crate) fn some(&self, topics_max: usize, mut visit: impl FnMut(&Arc<Topic>)) {
-        self.topics.iter().take(topics_max).for_each(|topic| visit(&topic));
+        self.topics.iter().take(topics_max).for_each(|topic| visit(&topic.key().0));
     }
 
     /// Visits the floor of every topic that was forgotten; the floor without a name stands for the rest.

@@ -10,7 +10,7 @@ use crate::TopicName;
 use crate::batch::Batch;
 use crate::budget::Budget;
 use crate::config::{SlowPolicy, TopicPolicy};
-use crate::followers::{Followers, Single, insert};
+use crate::followers::{Follower, FollowerKind, Followers, Single};
 use crate::merge::Merge;
 use crate::place::Place;
 use crate::read::Read;
@@ -33,8 +33,7 @@ pub(crate) struct Topic {
 #[derive(Debug)]
 pub(crate) struct TopicState {
     pub(crate) ring: Ring,
-    /// Boxed, as many topics are published to and followed by nobody.
-    followers: Option<Box<Followers>>,
+    followers: Followers,
     /// The selectors that match this topic, found when the topic or the selector first appeared.
     groups: SmallVec<[Arc<SelectorGroup>; 1]>,
     life: Life,
@@ -62,11 +61,10 @@ impl Topic {
         name: TopicName,
         (table, shard): (u32, u32),
         policy: Arc<TopicPolicy>,
-        floor: Floor,
         groups: SmallVec<[Arc<SelectorGroup>; 1]>,
     ) -> Self {
-        let ring = Ring::new(floor);
-        let state = TopicState { ring, followers: None, groups, life: Life::Open, watched: false };
+        let (ring, followers) = (Ring::new(Floor::default()), Followers::None);
+        let state = TopicState { ring, followers, groups, life: Life::Open, watched: false };
         Self { id, name, table, shard, policy, state: Mutex::new(state) }
     }
 
@@ -86,10 +84,7 @@ impl Topic {
         for group in &state.groups {
             group.mark(self, wakers);
         }
-        let Some(followers) = &mut state.followers else { return false };
-        wakers.extend(followers.merges.iter().filter_map(|(_, merge)| merge.mark(self)));
-        wakers.extend(followers.feeds.iter_mut().filter_map(|(_, waker)| waker.take()));
-        !followers.singles.is_empty()
+        state.followers.mark(self, wakers)
     }
 
     /// Wakes those who read this topic alone. Somebody who joins meanwhile has read the ring already. True if the sweep
@@ -101,10 +96,9 @@ impl Topic {
             {
                 let mut state = self.state.lock();
                 watch |= self.watch(&mut state);
-                let Some(followers) = &mut state.followers else { return watch };
-                let end = followers.singles.capacity();
+                let end = state.followers.singles_end();
                 while next < end && wakers.len() < WAKE_BATCH {
-                    wakers.extend(followers.singles.get_mut(next).and_then(|single| single.waker.take()));
+                    wakers.extend(state.followers.single(next).and_then(|single| single.waker.take()));
                     next += 1;
                 }
             }
@@ -119,7 +113,7 @@ impl Topic {
     /// [`wake_singles`](Self::wake_singles).
     pub(crate) fn follow_alone(&self, state: &mut TopicState, place: Place) -> (usize, bool) {
         let behind = place.is_behind(&state.ring);
-        let key = insert(&mut state.followers_mut().singles, Single::new(place));
+        let key = state.followers.join(Follower::Single(Single::new(place)));
         (key, behind && self.watch(state))
     }
 
@@ -131,9 +125,7 @@ impl Topic {
     pub(crate) fn read_place(&self, key: usize, waker: &Waker, batch: &mut Batch) -> Read {
         let mut state = self.state.lock();
         let TopicState { ring, followers, .. } = &mut *state;
-        let Some(single) = followers.as_mut().and_then(|followers| followers.singles.get_mut(key)) else {
-            unreachable!("a subscription holds the key of its own place")
-        };
+        let Some(single) = followers.single(key) else { unreachable!("a subscription holds the key of its own place") };
         let read = single.place.read(&self.name, ring, &self.policy.lag, batch);
         if matches!(read, Read::CaughtUp) {
             single.arm(waker);
@@ -143,9 +135,7 @@ impl Topic {
 
     /// Whether the subscriber at `key` will be told that it is evicted.
     pub(crate) fn is_evicted(&self, key: usize) -> bool {
-        let state = self.state.lock();
-        let single = state.followers.as_ref().and_then(|followers| followers.singles.get(key));
-        single.is_some_and(|single| single.place.is_evicted())
+        self.state.lock().followers.single(key).is_some_and(|single| single.place.is_evicted())
     }
 
     /// Arms the waker of the feed at `key` unless there is something after `cursor`; true if it is armed.
@@ -154,7 +144,7 @@ impl Topic {
         if state.ring.newest() > cursor {
             return false;
         }
-        if let Some(armed) = state.followers.as_mut().and_then(|followers| followers.feeds.get_mut(key)) {
+        if let Some(armed) = state.followers.feed(key) {
             *armed = Some(waker.clone());
         }
         true
@@ -168,7 +158,7 @@ impl Topic {
             let mut state = self.state.lock();
             let TopicState { ring, followers, watched, .. } = &mut *state;
             *watched = false;
-            for (_, Single { place, waker }) in followers.iter_mut().flat_map(|followers| &mut followers.singles) {
+            for Single { place, waker } in followers.singles() {
                 *watched |= place.is_behind(ring);
                 if place.judge(now, ring, &self.policy.lag) {
                     wakers.extend(waker.take());
@@ -184,6 +174,7 @@ impl Topic {
     pub(crate) fn trim(&self, age: &Age, budget: &Budget) -> bool {
         let mut state = self.state.lock();
         state.ring.drop_older_than(age.tick, &self.policy.ring, budget);
+        state.ring.shrink();
         state.groups.retain(|group| !group.is_retired());
         state.is_idle(age)
     }
@@ -207,40 +198,25 @@ impl TopicState {
         matches!(self.life, Life::Closed { .. }) && cursor >= self.ring.newest()
     }
 
-    fn followers_mut(&mut self) -> &mut Followers {
-        self.followers.get_or_insert_default()
+    /// Has the ring begin where a topic of the same name left off, before anybody has looked at it.
+    pub(crate) fn begin_at(&mut self, floor: Floor) {
+        self.ring = Ring::new(floor);
     }
 
     pub(crate) fn follow_merged(&mut self, merge: Arc<Merge>) -> usize {
-        insert(&mut self.followers_mut().merges, merge)
+        self.followers.join(Follower::Merged(merge))
     }
 
     pub(crate) fn follow_feed(&mut self) -> usize {
-        insert(&mut self.followers_mut().feeds, None)
+        self.followers.join(Follower::Feed(None))
     }
 
-    pub(crate) fn unfollow_alone(&mut self, key: usize) {
-        self.unfollow(|followers| drop(followers.singles.remove(key)));
-    }
-
-    pub(crate) fn unfollow_merged(&mut self, key: usize) {
-        self.unfollow(|followers| drop(followers.merges.remove(key)));
-    }
-
-    pub(crate) fn unfollow_feed(&mut self, key: usize) {
-        self.unfollow(|followers| drop(followers.feeds.remove(key)));
-    }
-
-    fn unfollow(&mut self, remove: impl FnOnce(&mut Followers)) {
-        let Some(followers) = &mut self.followers else { return };
-        remove(followers);
-        if followers.is_empty() {
-            self.followers = None;
-        }
+    pub(crate) fn unfollow(&mut self, kind: FollowerKind, key: usize) {
+        self.followers.leave(kind, key);
     }
 
     pub(crate) fn followers(&self) -> usize {
-        self.followers.as_ref().map_or(0, |followers| followers.len())
+        self.followers.len()
     }
 
     pub(crate) fn join_group(&mut self, group: Arc<SelectorGroup>) {
@@ -258,7 +234,7 @@ impl TopicState {
             Life::Closed { tick } => age.tick.saturating_sub(tick) > age.closed_max,
             Life::Collected => false,
         };
-        is_over && self.followers.is_none()
+        is_over && self.followers.len() == 0
     }
 
     pub(crate) fn collect(&mut self, budget: &Budget) -> Floor {

@@ -2,7 +2,8 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::sync::Arc;
+
+use smol_str::SmolStr;
 
 /// Why a text cannot name a topic.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,9 +26,10 @@ pub enum TopicNameError {
     },
 }
 
-/// A topic's name: UTF-8, 1 to 1,024 bytes, no control characters. Cloning shares it.
+/// A topic's name: UTF-8, 1 to 1,024 bytes, no control characters. Cloning shares a long one and copies a
+/// short one, which is kept in place.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TopicName(Arc<str>);
+pub struct TopicName(SmolStr);
 
 impl TopicName {
     /// The most bytes a name may have.
@@ -70,7 +72,7 @@ impl fmt::Display for TopicName {
 
 impl fmt::Debug for TopicName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
+        fmt::Debug::fmt(self.as_str(), f)
     }
 }
 

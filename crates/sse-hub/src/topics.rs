@@ -87,8 +87,8 @@ impl Topics {
         // Held while the topic is put in the table: a selector that arrives meanwhile either is seen here or sees it there.
         let selectors = self.selectors.read();
         let groups = selectors.matching(name).cloned().collect();
-        let make = |floor| Topic::new(id, name.clone(), place, policy, floor, groups);
-        let (topic, is_new) = self.tables[table].find_or_insert(name, make);
+        let new = Arc::new(Topic::new(id, name.clone(), place, policy, groups));
+        let (topic, is_new) = self.tables[table].find_or_insert(new);
         if !is_new {
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
