@@ -80,6 +80,11 @@ impl Access {
         }
     }
 
+    /// Whom the token was given to, if it says so.
+    pub(crate) fn subject(&self) -> Option<&str> {
+        self.token().and_then(|token| token.subject.as_deref())
+    }
+
     /// Whether every one of these topics may be published to.
     pub(crate) fn may_publish(&self, topics: &[TopicName]) -> bool {
         match &self.pass {

@@ -12,8 +12,9 @@ use tokio::sync::watch;
 use crate::access::Gate;
 use crate::config::{self, Config, TopicLimits};
 use crate::connection::ConnectionState;
-use crate::gauge::ConnectionGauge;
+use crate::gauge::{ConnectionGauge, Surplus};
 use crate::interner::Interner;
+use crate::limits::{Exceeded, Limits};
 use crate::signals::Signals;
 use crate::writer::{WriterSettings, Writers};
 
@@ -28,6 +29,7 @@ pub(crate) struct App {
     /// The threads that own plain streams; without them every stream stays with hyper.
     pub(crate) writers: Option<Writers>,
     pub(crate) connections: Arc<ConnectionGauge>,
+    pub(crate) limits: Limits,
     pub(crate) user_agents: Interner,
     /// The window of the drain, once it has begun.
     pub(crate) drain: watch::Sender<Option<Duration>>,
@@ -48,6 +50,7 @@ impl App {
             access: Gate::new(&config),
             writers,
             connections: ConnectionGauge::new(config.connections_max.get()),
+            limits: Limits::new(&config),
             user_agents: Interner::default(),
             drain: watch::Sender::new(None),
             metrics,
@@ -55,17 +58,28 @@ impl App {
         }))
     }
 
-    /// Why no further stream is taken, if none is.
-    pub(crate) fn busy(&self, connection: &ConnectionState) -> Option<&'static str> {
+    /// Why no further stream is taken of this connection, if none is.
+    pub(crate) fn busy(&self, connection: &ConnectionState) -> Option<Busy> {
         if self.is_draining() {
-            return Some("draining");
+            return Some(Busy::Draining);
         }
-        connection.is_surplus().then_some("full")
+        connection.surplus().map(|surplus| match surplus {
+            Surplus::OfAll => Busy::Full,
+            Surplus::OfAddress => Busy::Exceeded(Exceeded::Address),
+        })
     }
 
     pub(crate) fn is_draining(&self) -> bool {
         self.drain.borrow().is_some()
     }
+}
+
+/// Why a client that wants a stream has to come back later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Busy {
+    Draining,
+    Full,
+    Exceeded(Exceeded),
 }
 
 fn hub_config(config: &Config) -> HubConfig {
@@ -78,7 +92,7 @@ fn hub_config(config: &Config) -> HubConfig {
             .map(|rule| (rule.pattern.selector().clone(), policy(&rule.limits(config))))
             .collect(),
         topics_max: config.topics_max.get(),
-        topics_per_subscription_max: config.topics_per_subscription_max.get(),
+        topics_per_subscription_max: config.topics_per_subscription_max.get().max(config.mercure_topics_max()),
         event_bytes_max: config.event_bytes_max.get(),
         rings_bytes_max: config.rings_bytes_max.get(),
         closed_topic_age: config.closed_topic_age,

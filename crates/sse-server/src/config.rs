@@ -9,6 +9,7 @@ mod fault;
 mod file;
 mod load;
 mod machine;
+mod network;
 mod print;
 mod setting;
 mod settings;
@@ -25,6 +26,7 @@ mod tests;
 
 pub use command::{Command, PublishArgs, SubscribeArgs};
 pub use fault::{ConfigError, Fault, Origin};
+pub use network::Network;
 pub use print::reference_markdown;
 pub use settings::Config;
 pub use topic::{TopicLimits, TopicPattern, TopicRule};

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
 use crate::app::App;
-use crate::gauge::ConnectionPermit;
+use crate::gauge::{ConnectionPermit, Surplus};
 use crate::http;
 use crate::io::WatchedIo;
 use crate::stream::body::SharedStream;
@@ -41,7 +41,7 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct ConnectionState {
     remote_addr: SocketAddr,
-    is_surplus: bool,
+    surplus: Option<Surplus>,
     inner: Mutex<Inner>,
 }
 
@@ -72,7 +72,7 @@ enum Phase {
 
 impl ConnectionState {
     fn new(remote_addr: SocketAddr, permit: ConnectionPermit) -> Self {
-        let is_surplus = permit.is_surplus();
+        let surplus = permit.surplus();
         let inner = Inner {
             permit: Some(permit),
             plan: None,
@@ -81,16 +81,16 @@ impl ConnectionState {
             blocked_since: None,
             stream: None,
         };
-        Self { remote_addr, is_surplus, inner: Mutex::new(inner) }
+        Self { remote_addr, surplus, inner: Mutex::new(inner) }
     }
 
     pub(crate) fn remote_addr(&self) -> SocketAddr {
         self.remote_addr
     }
 
-    /// Whether the server was full when it came.
-    pub(crate) fn is_surplus(&self) -> bool {
-        self.is_surplus
+    /// The bound that was reached when it came, if one was.
+    pub(crate) fn surplus(&self) -> Option<Surplus> {
+        self.surplus
     }
 
     /// The connection's permit moves to its stream, which outlives hyper.
@@ -296,12 +296,15 @@ mod tests {
     use sse_hub::{Hub, Start, SubscribeOptions, TopicName};
 
     use super::*;
+    use crate::config::Config;
     use crate::gauge::ConnectionGauge;
+    use crate::limits::Limits;
     use crate::stream::body::BodyStream;
 
     #[test]
     fn a_stream_is_no_idle_connection() {
-        let permit = ConnectionGauge::new(1).enter().unwrap();
+        let limits = Limits::new(&Config::for_memory(1 << 30));
+        let permit = ConnectionGauge::new(1).enter(&limits, [127, 0, 0, 1].into()).unwrap();
         let state = ConnectionState::new(([127, 0, 0, 1], 1).into(), permit);
         let hub = Hub::builder().build().unwrap();
         let options = SubscribeOptions::topic(TopicName::parse("a").unwrap()).from(Start::Live);

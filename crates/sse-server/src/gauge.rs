@@ -1,7 +1,10 @@
 //! How many connections there are, and whether there may be one more.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::limits::{AddressKey, Admission, Limits, TallyPermit};
 
 /// Counts open connections.
 #[derive(Debug)]
@@ -23,25 +26,50 @@ impl ConnectionGauge {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// A permit for one more connection; `None` when there are too many even to be told so.
-    pub(crate) fn enter(self: &Arc<Self>) -> Option<ConnectionPermit> {
+    /// A permit for one more connection.
+    ///
+    /// # Errors
+    /// The word for metrics, when there are too many even to be told so.
+    pub(crate) fn enter(self: &Arc<Self>, limits: &Limits, peer: IpAddr) -> Result<ConnectionPermit, &'static str> {
         let before = self.open.fetch_add(1, Ordering::Relaxed);
-        let permit = ConnectionPermit { gauge: self.clone(), is_surplus: before >= self.connections_max };
-        (before < self.connections_max + TURNED_AWAY_MAX).then_some(permit)
+        let surplus = (before >= self.connections_max).then_some(Surplus::OfAll);
+        let mut permit = ConnectionPermit { gauge: self.clone(), surplus, _address: None };
+        if before >= self.connections_max + TURNED_AWAY_MAX {
+            return Err("full");
+        }
+        let (address, of_address) = match limits.admit(peer) {
+            Admission::Within(address) => (address, None),
+            Admission::Surplus(address) => (Some(address), Some(Surplus::OfAddress)),
+            Admission::Refused => return Err("address"),
+        };
+        permit._address = address.map(Box::new);
+        permit.surplus = permit.surplus.or(of_address);
+        Ok(permit)
     }
+}
+
+/// Whose bound a connection is above.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Surplus {
+    /// The server's.
+    OfAll,
+    /// Its address's.
+    OfAddress,
 }
 
 /// One connection's place; dropping it frees the place.
 #[derive(Debug)]
 pub(crate) struct ConnectionPermit {
     gauge: Arc<ConnectionGauge>,
-    is_surplus: bool,
+    surplus: Option<Surplus>,
+    /// Boxed, as it is there only where addresses are counted.
+    _address: Option<Box<TallyPermit<AddressKey>>>,
 }
 
 impl ConnectionPermit {
-    /// Whether the server was full when the connection came.
-    pub(crate) fn is_surplus(&self) -> bool {
-        self.is_surplus
+    /// The bound that was reached when the connection came, if one was.
+    pub(crate) fn surplus(&self) -> Option<Surplus> {
+        self.surplus
     }
 }
 
@@ -54,16 +82,18 @@ impl Drop for ConnectionPermit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     #[test]
     fn the_surplus_is_told_and_bounded() {
-        let gauge = ConnectionGauge::new(2);
-        let permits: Vec<_> = (0..2 + TURNED_AWAY_MAX).map(|_| gauge.enter().expect("within the bound")).collect();
-        assert!(!permits[1].is_surplus() && permits[2].is_surplus());
-        assert!(gauge.enter().is_none());
+        let (gauge, limits) = (ConnectionGauge::new(2), Limits::new(&Config::for_memory(1 << 30)));
+        let enter = || gauge.enter(&limits, [127, 0, 0, 1].into());
+        let permits: Vec<_> = (0..2 + TURNED_AWAY_MAX).map(|_| enter().expect("within the bound")).collect();
+        assert_eq!([permits[1].surplus(), permits[2].surplus()], [None, Some(Surplus::OfAll)]);
+        assert_eq!(enter().err(), Some("full"));
         assert_eq!(gauge.open(), permits.len());
         drop(permits);
         assert_eq!(gauge.open(), 0);
-        assert!(gauge.enter().is_some_and(|permit| !permit.is_surplus()));
+        assert!(enter().is_ok_and(|permit| permit.surplus().is_none()));
     }
 }

@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::connection::ConnectionState;
 use crate::health;
 
+mod busy;
 mod envelope;
 mod follow;
 mod origin;
@@ -51,7 +52,7 @@ pub(crate) async fn handle(
         Err(problem) => problem.into_response(),
     };
     origin::add_cors(response.headers_mut(), &request_headers, &app.config);
-    if connection.is_surplus() {
+    if connection.surplus().is_some() {
         // Its place is for the next one to be told the same.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -72,11 +73,12 @@ async fn route(
         return Err(Problem::new(StatusCode::URI_TOO_LONG, "uri_too_long", detail));
     }
     origin::check_host(&request, &app.config)?;
+    let client = app.limits.client(connection.remote_addr(), request.headers()).ip();
     match Route::parse(request.uri().path())? {
         Route::Topic(topic) => match *request.method() {
             Method::GET | Method::HEAD => follow::follow(app, connection, request, Some(topic)).await,
-            Method::POST => publish::publish_body(app, request, topic).await,
-            Method::DELETE => publish::close(app, &request, &topic).await,
+            Method::POST => publish::publish_body(app, client, request, topic).await,
+            Method::DELETE => publish::close(app, client, &request, &topic).await,
             Method::OPTIONS => Ok(preflight(app, &request, "GET, HEAD, POST, DELETE, OPTIONS")),
             _ => Err(Problem::method_not_allowed("GET, HEAD, POST, DELETE, OPTIONS")),
         },
@@ -86,7 +88,7 @@ async fn route(
             _ => Err(Problem::method_not_allowed("GET, HEAD, OPTIONS")),
         },
         Route::Publish => match *request.method() {
-            Method::POST => publish::publish_envelopes(app, request).await,
+            Method::POST => publish::publish_envelopes(app, client, request).await,
             Method::OPTIONS => Ok(preflight(app, &request, "POST, OPTIONS")),
             _ => Err(Problem::method_not_allowed("POST, OPTIONS")),
         },

@@ -28,6 +28,7 @@ mod health;
 mod http;
 mod interner;
 mod io;
+mod limits;
 mod listener;
 pub mod logging;
 pub mod memory;
@@ -37,7 +38,7 @@ mod stream;
 mod writer;
 
 pub use config::{
-    BusyReply, ByteSize, Command, Config, ConfigError, Fault, HostName, LogFormat, LogLevel, Origin, Preset,
+    BusyReply, ByteSize, Command, Config, ConfigError, Fault, HostName, LogFormat, LogLevel, Network, Origin, Preset,
     PublishArgs, Ratio, Secret, SlowPolicy, SubscribeArgs, TopicLimits, TopicPattern, TopicRule, WebOrigin,
     reference_markdown,
 };

@@ -75,11 +75,11 @@ pub(crate) async fn accept_loop(app: Arc<App>, listener: TcpListener) {
 }
 
 fn begin(app: &Arc<App>, socket: TcpStream, remote_addr: SocketAddr) {
-    match app.connections.enter() {
-        Some(permit) => {
+    match app.connections.enter(&app.limits, remote_addr.ip()) {
+        Ok(permit) => {
             tokio::spawn(connection::serve(app.clone(), socket, remote_addr, permit));
         }
-        None => app.signals.connection_rejected("full"),
+        Err(reason) => app.signals.connection_rejected(reason),
     }
 }
 

@@ -13,6 +13,7 @@ use sse_hub::{Feed, Gap, Grants, Subscription, TopicName};
 use sse_wire::{Event, EventType, Frame};
 
 use crate::gauge::ConnectionPermit;
+use crate::limits::Shares;
 use crate::signals::Signals;
 
 pub(crate) mod body;
@@ -206,12 +207,27 @@ impl EndReason {
 /// Who a stream belongs to, for logs and the admin API. One per stream, so it is kept small: texts are shared.
 #[derive(Debug)]
 pub(crate) struct StreamInfo {
-    pub(crate) remote_addr: SocketAddr,
+    pub(crate) remote_addr: RemoteAddr,
     pub(crate) user_agent: Arc<str>,
     pub(crate) topics: FollowedTopics,
     pub(crate) connected_at: Instant,
     /// The connection's place, freed with the stream.
     pub(crate) _permit: Option<ConnectionPermit>,
+    /// What it holds of its client's bounds.
+    pub(crate) _shares: Option<Box<Shares>>,
+}
+
+/// Where a client is. Its port is 0 when a proxy did not tell it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RemoteAddr(pub(crate) SocketAddr);
+
+impl fmt::Display for RemoteAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.port() {
+            0 => self.0.ip().fmt(f),
+            _ => self.0.fmt(f),
+        }
+    }
 }
 
 /// What a stream follows, as logs write it. A single topic's name is the hub's own.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::machine::Machine;
+use super::network::Network;
 use super::setting::{default, machine, nothing, settings};
 use super::topic::TopicRule;
 use super::types::{Ratio, Secret};
@@ -104,9 +105,20 @@ settings! {
     "Bounds" {
         /// Open connections.
         connections_max: NonZeroUsize = machine("the descriptor limit less a reserve", Machine::connections), restart;
+        /// Open connections of one address; of IPv6 a /64 network counts as one. Behind a trusted proxy: open streams of one
+        /// client.
+        connections_per_ip_max: Option<NonZeroUsize> = default("off"), restart;
+        /// Open streams of one token subject.
+        connections_per_subject_max: Option<NonZeroUsize> = default("off"), restart;
+        /// Events that one address, and one token subject, may publish per second; more get 429.
+        publish_rate_max: Option<NonZeroUsize> = default("off").at_most("1000000"), restart;
+        /// Streams that one address may ask for per second; more are told to come back later.
+        subscribe_rate_max: Option<NonZeroUsize> = default("off").at_most("1000000"), restart;
+        /// Network of a proxy whose `X-Forwarded-For` and `Forwarded` are believed.
+        trusted_proxy: Vec<Network> = nothing(), restart;
         /// Topics with events or followers.
         topics_max: NonZeroUsize = default("1000000"), restart;
-        /// Topics that one stream may follow.
+        /// Topics that one stream may follow. While it is 128, streams of the Mercure path may follow 1,000.
         topics_per_subscription_max: NonZeroUsize = default("128"), restart;
         /// Bytes of one event's data. As a default it is lowered to `ring_bytes_max`.
         event_bytes_max: ByteSize = default("1MiB").at_most("1GiB"), restart;
@@ -128,5 +140,16 @@ settings! {
         }), restart;
         /// The least severe line that is written; heartbeats are at debug.
         log_level: LogLevel = default("info"), restart;
+    }
+}
+
+impl Config {
+    /// Topics that one stream of the Mercure path may follow: clients of that protocol count on 1,000 unless somebody has
+    /// said otherwise.
+    pub fn mercure_topics_max(&self) -> usize {
+        match self.topics_per_subscription_max.get() {
+            128 => 1000,
+            topics_max => topics_max,
+        }
     }
 }

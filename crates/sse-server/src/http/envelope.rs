@@ -50,6 +50,17 @@ pub(crate) enum Publications {
     Lines(Vec<(usize, Publication)>),
 }
 
+impl Publications {
+    /// How many there are, at least one.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Many(publications) => publications.len(),
+            Self::Lines(publications) => publications.len(),
+        }
+    }
+}
+
 /// Reads a JSON envelope or an array of them.
 ///
 /// # Errors

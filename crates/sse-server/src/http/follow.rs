@@ -1,19 +1,21 @@
 //! Following over HTTP: a request to a stream.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, HeaderMap, HeaderName, USER_AGENT};
+use hyper::header::{HeaderMap, HeaderName, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode};
 use sse_hub::{Selector, Start, SubscribeError, SubscribeOptions, TopicName};
 
-use super::{Problem, ReplyBody, full, origin, query};
+use super::{Problem, ReplyBody, busy, full, origin, query};
 use crate::access::Access;
-use crate::app::App;
-use crate::config::BusyReply;
+use crate::app::{App, Busy};
 use crate::connection::ConnectionState;
-use crate::stream::{FollowedTopics, Framing, Shape, Source, StreamInfo, StreamPlan, body, head_fields, jittered};
+use crate::limits::Shares;
+use crate::stream::{
+    FollowedTopics, Framing, RemoteAddr, Shape, Source, StreamInfo, StreamPlan, body, head_fields, jittered,
+};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// A `Last-Event-ID` is an id that a publisher chose or the server made: longer ones are an attack.
@@ -36,14 +38,18 @@ pub(super) async fn follow(
     request: Request<Incoming>,
     topic: Option<TopicName>,
 ) -> Result<Response<ReplyBody>, Problem> {
-    if let Some(reason) = app.busy(connection) {
-        app.signals.connection_rejected(reason);
-        return busy_reply(app, &request, reason);
+    if let Some(busy) = app.busy(connection) {
+        return busy::reply(app, &request, busy);
+    }
+    let client = app.limits.client(connection.remote_addr(), request.headers());
+    if let Err(exceeded) = app.limits.subscribes(client.ip()) {
+        return busy::reply(app, &request, Busy::Exceeded(exceeded));
     }
     let access = app.access.subscriber(&request, None).await.inspect_err(|error| {
         app.signals.connection_rejected(error.as_str());
     })?;
     let wish = Wish::parse(&request, topic)?;
+    check_topics(wish.selectors.len(), app.config.topics_per_subscription_max.get())?;
     let mut headers = head_fields();
     origin::add_cors(&mut headers, request.headers(), &app.config);
     if request.method() == Method::HEAD {
@@ -51,7 +57,12 @@ pub(super) async fn follow(
         *response.headers_mut() = headers;
         return Ok(response);
     }
-    let plan = match plan(app, connection, &request, wish, &access, headers) {
+    let shares = match app.limits.take_shares(connection.remote_addr().ip(), client.ip(), access.subject()) {
+        Ok(shares) => shares,
+        Err(exceeded) => return busy::reply(app, &request, Busy::Exceeded(exceeded)),
+    };
+    let caller = Caller { connection, remote_addr: RemoteAddr(client), shares };
+    let plan = match plan(app, caller, &request, wish, &access, headers) {
         Ok(plan) => plan,
         // Not an error: the client is to stop coming back (WHATWG HTML, 9.2.3).
         Err(SubscribeError::Ended) => return Ok(no_content()),
@@ -65,9 +76,24 @@ pub(super) async fn follow(
     Ok(body::respond(app, connection, plan))
 }
 
+/// Whether one stream may follow so many topics and templates.
+fn check_topics(selectors: usize, selectors_max: usize) -> Result<(), Problem> {
+    if selectors > selectors_max {
+        return Err(SubscribeError::TooManyTopics { selectors, selectors_max }.into());
+    }
+    Ok(())
+}
+
+/// Whose stream it will be.
+struct Caller<'a> {
+    connection: &'a ConnectionState,
+    remote_addr: RemoteAddr,
+    shares: Option<Box<Shares>>,
+}
+
 fn plan(
     app: &App,
-    connection: &ConnectionState,
+    caller: Caller<'_>,
     request: &Request<Incoming>,
     wish: Wish,
     access: &Access,
@@ -97,11 +123,12 @@ fn plan(
     let user_agent = request.headers().get(USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));
     let user_agent: String = user_agent.unwrap_or_default().chars().take(USER_AGENT_BYTES_MAX).collect();
     let info = StreamInfo {
-        remote_addr: connection.remote_addr(),
+        remote_addr: caller.remote_addr,
         user_agent: app.user_agents.intern(&user_agent),
         topics,
         connected_at: Instant::now(),
-        _permit: connection.take_permit(),
+        _permit: caller.connection.take_permit(),
+        _shares: caller.shares,
     };
     let retry = jittered(app.config.retry, app.config.retry_jitter.get());
     let framing = Framing::of(request.version(), request.headers());
@@ -156,22 +183,4 @@ fn no_content() -> Response<ReplyBody> {
     let mut response = Response::new(full(""));
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
-}
-
-/// The shortest and longest wait that a busy server asks for.
-const BUSY_RETRY: (u64, u64) = (5_000, 15_000);
-
-/// The answer of a server that is full or going away. A native `EventSource` gives up for good on any status but 200, so
-/// it gets a stream that asks it to come back and ends.
-fn busy_reply(app: &App, request: &Request<Incoming>, reason: &'static str) -> Result<Response<ReplyBody>, Problem> {
-    let retry = Duration::from_millis(fastrand::u64(BUSY_RETRY.0..=BUSY_RETRY.1));
-    let accepts =
-        |value: &hyper::header::HeaderValue| value.as_bytes().windows(17).any(|part| part == b"text/event-stream");
-    let is_event_source = request.method() == Method::GET && request.headers().get_all(ACCEPT).iter().any(accepts);
-    if app.config.busy_reply == BusyReply::Unavailable || !is_event_source {
-        return Err(Problem::unavailable(reason, "the server takes no further streams at the moment", retry));
-    }
-    let mut response = Response::new(full(body::busy_text(retry)));
-    *response.headers_mut() = head_fields();
-    Ok(response)
 }

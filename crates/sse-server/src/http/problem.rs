@@ -12,6 +12,7 @@ use sse_hub::{PublishError, SubscribeError};
 
 use super::{ReplyBody, full};
 use crate::access::AccessError;
+use crate::limits::Exceeded;
 
 /// One refusal. Boxed, so that what can be refused stays small where nothing is.
 #[derive(Debug, Clone)]
@@ -70,7 +71,7 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, reason, detail).with_retry_after(retry_after)
     }
 
-    fn with_retry_after(self, retry_after: Duration) -> Self {
+    pub(crate) fn with_retry_after(self, retry_after: Duration) -> Self {
         self.with_header(RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1)))
     }
 
@@ -158,6 +159,17 @@ impl From<AccessError> for Problem {
             AccessError::Origin => Self::new(StatusCode::FORBIDDEN, reason, detail),
             AccessError::NoKeys => Self::unavailable(reason, detail, RETRY_AFTER_BUSY),
         }
+    }
+}
+
+impl From<Exceeded> for Problem {
+    fn from(exceeded: Exceeded) -> Self {
+        let retry_after = match exceeded {
+            // The header has whole seconds: too early would be refused again.
+            Exceeded::Rate(wait) => Duration::from_secs(wait.as_secs_f64().ceil() as u64),
+            Exceeded::Address | Exceeded::Subject => RETRY_AFTER_BUSY,
+        };
+        Self::new(StatusCode::TOO_MANY_REQUESTS, exceeded.as_str(), exceeded.detail()).with_retry_after(retry_after)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Publishing over HTTP: a request to events, an answer with their ids.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,12 +41,13 @@ impl Answer {
 /// `POST /events/{topic}`: the body is the data.
 pub(super) async fn publish_body(
     app: &Arc<App>,
+    client: IpAddr,
     request: Request<Incoming>,
     topic: TopicName,
 ) -> Result<Response<ReplyBody>, Problem> {
     let started = Instant::now();
     let answer = async {
-        let access = admit(app, &request).await?;
+        let access = admit(app, client, &request).await?;
         check_grant(&access, std::slice::from_ref(&topic))?;
         let query = request.uri().query().unwrap_or("").to_owned();
         let fields = Fields::parse(&query)?;
@@ -64,15 +66,19 @@ pub(super) async fn publish_body(
 /// `POST /publish`: JSON or NDJSON envelopes.
 pub(super) async fn publish_envelopes(
     app: &Arc<App>,
+    client: IpAddr,
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, Problem> {
     let started = Instant::now();
     let answer = async {
-        let access = admit(app, &request).await?;
+        let access = admit(app, client, &request).await?;
         let by_line = is_ndjson(request.headers());
         let bytes_max = ENVELOPES_BYTES_MIN.max(app.config.event_bytes_max.get() * 6);
         let body = read_body(request.into_body(), bytes_max).await?;
         let publications = if by_line { parse_lines(&body) } else { parse_json(&body) }?;
+        let more = publications.len() - 1;
+        app.limits.publishes(client, more)?;
+        app.limits.publishes_of(access.subject(), more)?;
         publish_all(app, &access, publications)
     };
     conclude(app, started, answer.await)
@@ -81,11 +87,12 @@ pub(super) async fn publish_envelopes(
 /// `DELETE /events/{topic}`: closes it.
 pub(super) async fn close<B>(
     app: &App,
+    client: IpAddr,
     request: &Request<B>,
     topic: &TopicName,
 ) -> Result<Response<ReplyBody>, Problem> {
     let closed = async {
-        let access = admit(app, request).await?;
+        let access = admit(app, client, request).await?;
         check_grant(&access, std::slice::from_ref(topic))?;
         Ok(json(&Answer::of(&publishing(|| app.hub.close(topic))?)))
     };
@@ -93,8 +100,10 @@ pub(super) async fn close<B>(
 }
 
 /// Whether this publisher may publish at all, known before its body is read.
-async fn admit<B>(app: &App, request: &Request<B>) -> Result<Access, Problem> {
+async fn admit<B>(app: &App, client: IpAddr, request: &Request<B>) -> Result<Access, Problem> {
+    app.limits.publishes(client, 1)?;
     let access = app.access.publisher(request, None).await?;
+    app.limits.publishes_of(access.subject(), 1)?;
     origin::check_publisher_origin(request, &app.config)?;
     let encoding = request.headers().get(CONTENT_ENCODING);
     if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {

@@ -26,5 +26,6 @@ mod origins;
 mod publish;
 mod quickstart;
 mod resume;
+mod shares;
 mod slow;
 mod smuggling;

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::super::settings::SETTINGS;
 use super::super::suggest::Layer;
 use super::super::value::Scalar;
-use super::super::{ByteSize, HostName, LogLevel, Ratio, TopicPattern, WebOrigin};
+use super::super::{ByteSize, HostName, LogLevel, Network, Ratio, TopicPattern, WebOrigin};
 use super::*;
 
 /// Texts near what the types take, so that the edges of their grammars are met.
@@ -19,6 +19,7 @@ fn texts() -> impl Strategy<Value = String> {
         "[0-9_]{0,22} ?(us|ms|s|m|h|d|B|KiB|MiB|GiB|TiB|)",
         "-?[0-9]{0,3}\\.?[0-9]{0,3}(e[0-9]{1,3})?",
         "(https?://)?[\\[\\]a-zA-Z0-9:.*-]{0,12}(:[0-9]{1,5})?",
+        "[0-9a-f:.]{0,16}/[0-9]{0,3}",
         "(on|off|true|evict|503|info|\\*|localhost:[0-9]{1,5})",
         "\\PC{0,12}",
         any::<String>(),
@@ -43,6 +44,7 @@ proptest! {
         reads_back::<SocketAddr>(&text);
         reads_back::<PathBuf>(&text);
         reads_back::<HostName>(&text);
+        reads_back::<Network>(&text);
         reads_back::<WebOrigin>(&text);
         reads_back::<LogLevel>(&text);
         reads_back::<TopicPattern>(&text);

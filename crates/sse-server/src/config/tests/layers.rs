@@ -47,6 +47,11 @@ drain_window = "30s"
 
 # Bounds
 connections_max = 19488
+connections_per_ip_max = "off"
+connections_per_subject_max = "off"
+publish_rate_max = "off"
+subscribe_rate_max = "off"
+trusted_proxy = []
 topics_max = 1000000
 topics_per_subscription_max = 128
 event_bytes_max = "1MiB"
@@ -208,6 +213,7 @@ fn every_setting_is_in_every_layer() {
             (Some(value), _) => value.clone(),
             (None, Notation::Text) if key == "host" => "a.example".to_owned(),
             (None, Notation::Text) if key == "cors_origin" => "*".to_owned(),
+            (None, Notation::Text) if key == "trusted_proxy" => "10.0.0.0/8".to_owned(),
             (None, _) => "off".to_owned(),
         };
         let text = format!("{key} = '{value}'");

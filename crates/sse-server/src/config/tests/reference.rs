@@ -17,6 +17,8 @@ retry_jitter = 0.125
 connection_age_max = '90m'
 cors_origin = ['https://a.example', 'http://[::1]:3000', 'http://[::1]']
 host = ['a.example', '::1']
+trusted_proxy = ['10.0.0.0/8', '2001:db8::/32', '192.0.2.1']
+connections_per_ip_max = 7
 busy_reply = '503'
 coalesce_window = '250us'
 open_publish = false
@@ -84,7 +86,7 @@ fn the_reference_names_everything() {
     groups.dedup();
     groups.push("`[[topic]]` tables in the file");
     assert_eq!(headings, groups);
-    assert_eq!(text.matches(" (repeatable) |").count(), 3, "{text}");
+    assert_eq!(text.matches(" (repeatable) |").count(), 4, "{text}");
     assert!(text.contains("`--listen ADDR` (repeatable) | 127.0.0.1:8080 |"), "{text}");
     assert!(text.contains("| cores |") && text.contains("| a quarter of memory |"), "{text}");
     assert!(text.contains("From 1ms to 24h."), "{text}");

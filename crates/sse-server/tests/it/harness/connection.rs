@@ -1,7 +1,7 @@
 //! One TCP connection, byte by byte.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
@@ -37,6 +37,14 @@ pub(crate) enum Received {
 impl Connection {
     pub(crate) fn open(addr: SocketAddr) -> Self {
         Self::from_socket(TcpStream::connect(addr).unwrap())
+    }
+
+    /// A connection from this address of the machine.
+    pub(crate) fn open_from(source: IpAddr, addr: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::new(source, 0).into()).unwrap();
+        socket.connect(&addr.into()).unwrap();
+        Self::from_socket(socket.into())
     }
 
     /// A connection, unless nobody listens any more.

@@ -1,7 +1,7 @@
 //! A request, written as bytes.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::{Connection, Reply, Stream};
 
@@ -9,6 +9,8 @@ use super::{Connection, Reply, Stream};
 #[derive(Clone)]
 pub(crate) struct Request {
     addr: SocketAddr,
+    /// The address it comes from, if that is not to be the system's choice.
+    source: Option<IpAddr>,
     method: String,
     target: String,
     version: &'static str,
@@ -20,7 +22,7 @@ impl Request {
     pub(crate) fn new(addr: SocketAddr, method: &str, target: impl Into<String>) -> Self {
         let host = ("Host".to_owned(), addr.to_string());
         let (method, target) = (method.to_owned(), target.into());
-        Self { addr, method, target, version: "HTTP/1.1", fields: vec![host], body: None }
+        Self { addr, source: None, method, target, version: "HTTP/1.1", fields: vec![host], body: None }
     }
 
     /// Adds a field; a second `Host` replaces the first.
@@ -29,6 +31,12 @@ impl Request {
             self.fields.retain(|(known, _)| known != "Host");
         }
         self.fields.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Comes from this address of the machine: any of 127.0.0.0/8 will do.
+    pub(crate) fn from(mut self, source: &str) -> Self {
+        self.source = Some(source.parse().unwrap());
         self
     }
 
@@ -63,7 +71,10 @@ impl Request {
 
     /// Sends it on a connection of its own, whose reply has not been read yet.
     pub(crate) fn start(&self) -> Connection {
-        let mut connection = Connection::open(self.addr);
+        let mut connection = match self.source {
+            Some(source) => Connection::open_from(source, self.addr),
+            None => Connection::open(self.addr),
+        };
         connection.send(self.bytes());
         connection
     }
