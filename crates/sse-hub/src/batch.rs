@@ -1,5 +1,6 @@
 //! What a subscriber gets at a time.
 
+use smallvec::SmallVec;
 use sse_wire::Frame;
 
 use crate::ring::{Entry, EntryKind};
@@ -28,7 +29,8 @@ impl Item {
 /// Frames read together, in the order of their ids. Bounded, so that a long replay goes in steps.
 #[derive(Debug, Default)]
 pub struct Batch {
-    items: Vec<Item>,
+    /// The first in place: a subscriber that keeps up gets one at a time.
+    items: SmallVec<[Item; 1]>,
     bytes: usize,
 }
 
@@ -65,10 +67,26 @@ impl Batch {
 
 impl IntoIterator for Batch {
     type Item = Item;
-    type IntoIter = std::vec::IntoIter<Item>;
+    type IntoIter = BatchIter;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.items.into_iter()
+        BatchIter(self.items.into_iter())
+    }
+}
+
+/// A batch's frames, one after the other.
+#[derive(Debug)]
+pub struct BatchIter(smallvec::IntoIter<[Item; 1]>);
+
+impl Iterator for BatchIter {
+    type Item = Item;
+
+    fn next(&mut self) -> Option<Item> {
+        self.0.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
     }
 }
 

@@ -68,7 +68,7 @@ mod unread;
 #[cfg(all(test, loom))]
 mod loom_tests;
 
-pub use batch::{Batch, Delivery, EvictReason, Item};
+pub use batch::{Batch, BatchIter, Delivery, EvictReason, Item};
 pub use builder::HubBuilder;
 pub use config::{HubConfig, LagBounds, RingBounds, SlowPolicy, TopicPolicy};
 pub use cursor::{Cursor, Epoch};
