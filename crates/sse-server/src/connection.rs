@@ -4,7 +4,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use hyper::Request;
@@ -19,6 +19,7 @@ use crate::app::App;
 use crate::gauge::{ConnectionPermit, Surplus};
 use crate::http;
 use crate::io::WatchedIo;
+use crate::request_scan::HEAD_BYTES_MAX;
 use crate::stream::body::SharedStream;
 use crate::stream::{EndReason, StreamPlan};
 
@@ -34,8 +35,8 @@ const HYPER_HEAD_MAX: Duration = Duration::from_secs(70);
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// Fields of a head; with one more the answer is 431.
 const FIELDS_MAX: usize = 100;
-/// Bytes of a head, and of what hyper buffers for one connection.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Bytes that hyper buffers for one connection: a head at its bound, and whatever else comes with it.
+const BUFFER_BYTES_MAX: usize = HEAD_BYTES_MAX + 4 * 1024;
 
 /// What the parts of one connection tell each other.
 #[derive(Debug)]
@@ -56,6 +57,8 @@ struct Inner {
     blocked_since: Option<Instant>,
     /// The stream that hyper writes on this connection.
     stream: Option<SharedStream>,
+    /// Who reads on once the request under way is answered.
+    reader: Option<Waker>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +83,7 @@ impl ConnectionState {
             since: Instant::now(),
             blocked_since: None,
             stream: None,
+            reader: None,
         };
         Self { remote_addr, surplus, inner: Mutex::new(inner) }
     }
@@ -150,7 +154,36 @@ impl ConnectionState {
     }
 
     fn request_ends(&self) {
-        self.inner.lock().enter(Phase::Idle);
+        let reader = {
+            let mut inner = self.inner.lock();
+            inner.enter(Phase::Idle);
+            inner.reader.take()
+        };
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    /// Whether a request has come and has no answer yet.
+    pub(crate) fn is_answering(&self) -> bool {
+        self.inner.lock().phase == Phase::Handling
+    }
+
+    /// Has `reader` woken once the request is answered.
+    pub(crate) fn wake_when_answered(&self, reader: &Waker) {
+        self.inner.lock().reader = Some(reader.clone());
+    }
+
+    /// Whether hyper writes a stream that has not ended.
+    pub(crate) fn has_stream(&self) -> bool {
+        self.inner.lock().stream.as_ref().is_some_and(|stream| stream.lock().ended.is_none())
+    }
+
+    /// Says why the stream ends that hyper writes.
+    pub(crate) fn end_stream(&self, reason: EndReason) {
+        if let Some(stream) = &self.inner.lock().stream {
+            stream.lock().ended.get_or_insert(reason);
+        }
     }
 
     /// The reason to end the stream that hyper writes although it cannot be told.
@@ -226,12 +259,12 @@ pub(crate) async fn serve(app: Arc<App>, socket: TcpStream, remote_addr: SocketA
         .timer(TokioTimer::new())
         .header_read_timeout(HYPER_HEAD_MAX)
         .max_headers(FIELDS_MAX)
-        .max_buf_size(HEAD_BYTES_MAX)
+        .max_buf_size(BUFFER_BYTES_MAX)
         .title_case_headers(true)
         .serve_connection(io, service);
     let mut watch = tokio::time::interval(WATCH_EVERY);
     let mut draining = std::pin::pin!(draining(&app));
-    let (mut is_draining, mut is_last) = (false, false);
+    let (mut is_draining, mut is_last, mut is_stream) = (false, false, false);
     let write_timeout = app.config.write_timeout;
     let outcome = std::future::poll_fn(|cx: &mut Context<'_>| {
         if !is_draining && draining.as_mut().poll(cx).is_ready() {
@@ -244,6 +277,11 @@ pub(crate) async fn serve(app: Arc<App>, socket: TcpStream, remote_addr: SocketA
         }
         if Pin::new(&mut connection).poll(cx).is_ready() {
             return Poll::Ready(Outcome::Closed);
+        }
+        // Its head is written by now. Its end is the connection's, as on a writer.
+        if !is_stream && state.has_stream() {
+            is_stream = true;
+            Pin::new(&mut connection).graceful_shutdown();
         }
         if is_draining && !is_last && !state.is_new() {
             cx.waker().wake_by_ref();
@@ -263,7 +301,7 @@ pub(crate) async fn serve(app: Arc<App>, socket: TcpStream, remote_addr: SocketA
     })
     .await;
     match outcome {
-        Outcome::Closed => (),
+        Outcome::Closed => connection.into_parts().io.linger().await,
         // The hub counts an eviction when the subscriber is told, which this one never is.
         Outcome::StreamOverdue(EndReason::Lagged) => app.signals.eviction(EndReason::Lagged.as_str()),
         Outcome::StreamOverdue(_) => (),

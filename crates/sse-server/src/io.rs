@@ -3,16 +3,20 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::connection::ConnectionState;
 use crate::http::Problem;
+use crate::request_scan::{HeadFault, RequestScan};
 use crate::signals::Signals;
+use crate::stream::{EndReason, RECEIVED_MAX};
 
 /// hyper's socket. hyper polls a body only while the socket takes bytes, so deadlines have to be watched out here
 /// (TRAPS S3).
@@ -21,27 +25,56 @@ pub(crate) struct WatchedIo {
     socket: TokioIo<TcpStream>,
     state: Arc<ConnectionState>,
     signals: Signals,
+    scan: RequestScan,
+    fault: Option<HeadFault>,
+    /// What came behind the request under way.
+    held: Vec<u8>,
+    /// Bytes that came while a stream was under way, read and dropped.
+    dropped: usize,
 }
+
+/// Bytes read at a time.
+const READ_BYTES: usize = 8 * 1024;
+/// How long a client that is closed on has to close as well, and how much it may still send.
+const LINGER_MAX: Duration = Duration::from_secs(1);
+const LINGER_BYTES_MAX: u64 = 1 << 20;
+/// Given to hyper in place of a head that is refused: no request has a NUL, so it answers with its own refusal.
+const NO_REQUEST: &[u8] = b"\0\r\n\r\n";
 
 impl WatchedIo {
     pub(crate) fn new(socket: TokioIo<TcpStream>, state: Arc<ConnectionState>, signals: Signals) -> Self {
-        Self { socket, state, signals }
+        Self { socket, state, signals, scan: RequestScan::default(), fault: None, held: Vec::new(), dropped: 0 }
     }
 
     pub(crate) fn into_socket(self) -> TcpStream {
         self.socket.into_inner()
     }
 
+    /// Waits a moment for a client whose last bytes nobody read to close as well: closing first would reset the connection,
+    /// and what it was told could be lost.
+    pub(crate) async fn linger(self) {
+        if self.fault.is_none() && self.scan.is_between() && self.held.is_empty() && self.dropped == 0 {
+            return;
+        }
+        let mut socket = self.into_socket();
+        // Whatever comes of it: the connection is over.
+        let _ = socket.shutdown().await;
+        let drain = async { tokio::io::copy(&mut (&mut socket).take(LINGER_BYTES_MAX), &mut tokio::io::sink()).await };
+        let _ = tokio::time::timeout(LINGER_MAX, drain).await;
+    }
+
     /// The problem document in place of hyper's own bare answer to a head that it could not parse.
     fn refusal(&self, bytes: &[u8]) -> Option<Vec<u8>> {
-        let detail = match bytes.get(..12)? {
-            b"HTTP/1.1 400" => "the request is not valid HTTP",
-            b"HTTP/1.1 414" => "the target is too long",
-            b"HTTP/1.1 431" => "the head has too many fields or bytes",
+        let (status, detail) = match (bytes.get(..12)?, self.fault) {
+            (_, Some(fault)) => fault.answer(),
+            (b"HTTP/1.1 400", _) => (StatusCode::BAD_REQUEST, "the request is not valid HTTP"),
+            (b"HTTP/1.1 414", _) => (StatusCode::URI_TOO_LONG, "the target is too long"),
+            (b"HTTP/1.1 431", _) => {
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the head has too many fields or bytes")
+            }
             _ => return None,
         };
         let is_bare = bytes.to_ascii_lowercase().windows(19).any(|part| part == b"content-length: 0\r\n");
-        let status = StatusCode::from_bytes(&bytes[9..12]).ok()?;
         (is_bare && self.state.is_reading_head()).then(|| Problem::new(status, "malformed", detail).into_bytes())
     }
 
@@ -56,11 +89,77 @@ impl WatchedIo {
 
 impl Read for WatchedIo {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.socket).poll_read(cx, buffer);
-        if matches!(read, Poll::Ready(Ok(()))) {
+        if self.state.has_stream() {
+            return self.poll_drop(cx);
+        }
+        if self.scan.is_between() && self.state.is_answering() {
+            return self.poll_hold(cx);
+        }
+        let mut scratch = [0; READ_BYTES];
+        let held = std::mem::take(&mut self.held);
+        let bytes = if held.is_empty() { ready!(self.poll_scratch(cx, &mut scratch))? } else { &held[..] };
+        self.give(bytes, buffer);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl WatchedIo {
+    /// Reads from the socket; nothing at its end.
+    fn poll_scratch<'a>(&mut self, cx: &mut Context<'_>, scratch: &'a mut [u8]) -> Poll<io::Result<&'a [u8]>> {
+        let mut buffer = ReadBuf::new(scratch);
+        ready!(Pin::new(self.socket.inner_mut()).poll_read(cx, &mut buffer))?;
+        let len = buffer.filled().len();
+        Poll::Ready(Ok(&scratch[..len]))
+    }
+
+    /// Gives hyper what belongs to one request, and holds what comes behind it.
+    fn give(&mut self, bytes: &[u8], mut buffer: ReadBufCursor<'_>) {
+        let given = &bytes[..bytes.len().min(buffer.remaining())];
+        if !given.is_empty() {
             self.state.received();
         }
-        read
+        match self.scan.take(given) {
+            Ok(taken) => {
+                buffer.put_slice(&given[..taken]);
+                self.held = bytes[taken..].to_vec();
+            }
+            Err(fault) => {
+                self.fault = Some(fault);
+                buffer.put_slice(&NO_REQUEST[..NO_REQUEST.len().min(buffer.remaining())]);
+            }
+        }
+    }
+
+    /// A request is being answered, and hyper looks whether its client is still there. What comes is kept from hyper, which
+    /// would not look any more; it may be that nobody is to read it.
+    fn poll_hold(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.held.is_empty() {
+            let mut scratch = [0; READ_BYTES];
+            let bytes = ready!(self.poll_scratch(cx, &mut scratch))?;
+            if bytes.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            self.held = bytes.to_vec();
+        }
+        self.state.wake_when_answered(cx.waker());
+        Poll::Pending
+    }
+
+    /// A follower has nothing to say: what it sends is dropped, as a writer would.
+    fn poll_drop(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.dropped += std::mem::take(&mut self.held).len();
+        let mut scratch = [0; READ_BYTES];
+        loop {
+            let len = ready!(self.poll_scratch(cx, &mut scratch))?.len();
+            self.dropped += len;
+            if len == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            if self.dropped > RECEIVED_MAX {
+                self.state.end_stream(EndReason::Flooded);
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 }
 

@@ -32,6 +32,7 @@ mod limits;
 mod listener;
 pub mod logging;
 pub mod memory;
+mod request_scan;
 mod server;
 mod signals;
 mod stream;

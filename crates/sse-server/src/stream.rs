@@ -21,6 +21,10 @@ mod envelope;
 
 pub(crate) use envelope::envelope_frame;
 
+/// Bytes that a follower may send after its request, and that are read and dropped. Left unread they would make closing
+/// reset the connection and lose the tail of the stream.
+pub(crate) const RECEIVED_MAX: usize = 64 * 1024;
+
 /// A request that was checked and is to become a stream.
 #[derive(Debug)]
 pub(crate) struct StreamPlan {
@@ -58,7 +62,8 @@ pub(crate) enum Shape {
 pub(crate) enum Framing {
     /// HTTP/1.1 chunks (RFC 9112, 7.1).
     Chunked,
-    /// The text as it is, up to the end of the connection: HTTP/1.0, and clients that ask for `Connection: close`.
+    /// The text as it is, up to the end of the connection: HTTP/1.0, and clients that ask for `Connection: close`. The
+    /// answer is HTTP/1.0 then, as hyper frames it so for no other.
     UntilClose,
 }
 
@@ -101,7 +106,10 @@ pub(crate) fn head_fields() -> HeaderMap {
 
 /// The head as a writer sends it: the same that hyper would.
 pub(crate) fn head_bytes(fields: &HeaderMap, framing: Framing, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    out.extend_from_slice(match framing {
+        Framing::Chunked => b"HTTP/1.1 200 OK\r\n",
+        Framing::UntilClose => b"HTTP/1.0 200 OK\r\n",
+    });
     for (name, value) in fields {
         push_field(out, name, value.as_bytes());
     }

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::Response;
 use hyper::body::{Body, Frame as BodyFrame};
 use hyper::header::{CONNECTION, HeaderValue};
+use hyper::{Response, Version};
 use metrics::Histogram;
 use parking_lot::Mutex;
 use sse_hub::{Delivery, Subscription};
@@ -38,14 +38,15 @@ fn busy_frame() -> Frame {
 /// The answer whose body is the stream.
 pub(crate) fn respond(app: &Arc<App>, connection: &ConnectionState, plan: StreamPlan) -> Response<ReplyBody> {
     let mut headers = plan.headers.clone();
-    let persistence = match plan.framing {
-        Framing::Chunked => "keep-alive",
-        Framing::UntilClose => "close",
+    let (version, persistence) = match plan.framing {
+        Framing::Chunked => (Version::HTTP_11, "keep-alive"),
+        Framing::UntilClose => (Version::HTTP_10, "close"),
     };
     headers.insert(CONNECTION, HeaderValue::from_static(persistence));
     let body = StreamBody::new(app, plan);
     connection.watch(body.stream.clone());
     let mut response = Response::new(body.boxed_unsync());
+    *response.version_mut() = version;
     *response.headers_mut() = headers;
     response
 }

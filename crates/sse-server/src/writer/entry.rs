@@ -10,7 +10,7 @@ use sse_hub::{LagJudge, Subscription};
 
 use super::Seat;
 use super::wheel::Tick;
-use crate::stream::{EndReason, Framing, Shape, StreamInfo};
+use crate::stream::{EndReason, Framing, RECEIVED_MAX, Shape, StreamInfo};
 
 /// One stream. There may be tens of thousands, so it is small: what only slow or several-topic streams need is boxed.
 #[derive(Debug)]
@@ -94,10 +94,6 @@ pub(super) struct Ending {
     pub(super) closing_since: Option<Instant>,
 }
 
-/// Bytes that a follower may send after its request, and that are read and dropped. Left unread they would make closing
-/// reset the connection and lose the tail of the stream.
-const RECEIVED_MAX: u32 = 64 * 1024;
-
 /// What became of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Written {
@@ -135,7 +131,7 @@ impl Entry {
                 Ok(0) => return Some(EndReason::Disconnected),
                 Ok(len) => {
                     self.received = self.received.saturating_add(len as u32);
-                    if self.received > RECEIVED_MAX {
+                    if self.received as usize > RECEIVED_MAX {
                         return Some(EndReason::Flooded);
                     }
                 }

@@ -8,6 +8,7 @@ on_both_paths![
     a_client_that_closes_is_gone_at_once,
     a_client_that_closes_its_side_is_gone_at_once,
     a_client_that_resets_is_gone_at_once,
+    a_client_that_sent_more_is_gone_at_once,
     a_crowd_that_leaves_is_gone_at_once,
     who_came_and_left_is_logged,
 ];
@@ -50,6 +51,20 @@ fn a_client_that_closes_its_side_is_gone_at_once(path: StreamPath) {
 
 fn a_client_that_resets_is_gone_at_once(path: StreamPath) {
     expect_gone_at_once(path, |stream| stream.into_connection().reset());
+}
+
+/// What came behind its request must not hide that it closes.
+fn a_client_that_sent_more_is_gone_at_once(path: StreamPath) {
+    expect_gone_at_once(path, |mut stream| assert!(stream.try_send(b"GET / HTTP/1.1\r\n")));
+    let server = path.start(&[]);
+    let mut connection = server.connect();
+    connection.send([server.subscribe("a").bytes(), server.subscribe("b").bytes()].concat());
+    connection.head();
+    server.wait_for_metric("sse_connections_active", 1.0);
+    let left = Instant::now();
+    drop(connection);
+    server.wait_for_metric("sse_connections_active", 0.0);
+    assert!(left.elapsed() < AT_ONCE, "{:?}", left.elapsed());
 }
 
 fn a_crowd_that_leaves_is_gone_at_once(path: StreamPath) {

@@ -3,6 +3,7 @@
 use crate::harness::{Connection, End, Server, Stream, StreamPath, ids, on_both_paths};
 
 on_both_paths![
+    a_follower_that_does_not_stop_talking_is_cut,
     a_post_and_a_get_in_one_segment,
     a_stream_after_several_posts_on_one_connection,
     an_answer_that_fills_the_socket_comes_before_the_stream,
@@ -114,9 +115,8 @@ fn a_get_with_a_body(path: StreamPath) {
 }
 
 /// What a follower sends is read and dropped, up to a bound.
-#[test]
-fn a_follower_that_does_not_stop_talking_is_cut() {
-    let server = Server::start(&[]);
+fn a_follower_that_does_not_stop_talking_is_cut(path: StreamPath) {
+    let server = path.start(&[]);
     let mut stream = server.subscribe("a").open();
     let mut sent = 0;
     while stream.try_send(&[b'x'; 4096]) {
@@ -148,15 +148,46 @@ fn a_client_that_asks_to_close_gets_its_stream(path: StreamPath) {
     let server = path.start(&["--retry-jitter", "0"]);
     let mut stream = server.subscribe("run").field("Connection", "close").open();
     assert_eq!(stream.head.field("connection"), Some("close"));
-    if path == StreamPath::Writers {
-        assert_eq!(stream.head.field("transfer-encoding"), None);
-    }
+    assert_eq!(stream.head.field("transfer-encoding"), None);
     stream.expect_text("retry: 3000\n\n");
     let id = server.publish("run", "x");
     stream.expect_text(&format!("id: {id}\ndata: x\n\n"));
     server.close("run");
     assert_eq!(stream.next_event().event_type, "sse.end");
     assert_eq!(stream.expect_end().expect_closed(), End::Fin);
+}
+
+/// Every byte, however the stream gets to its socket.
+#[test]
+fn both_paths_say_the_same() {
+    let request_of =
+        |fields: &str, version: &str| format!("GET /events/run {version}\r\nHost: localhost\r\n{fields}\r\n");
+    for request in [
+        request_of("", "HTTP/1.1"),
+        request_of("Connection: close\r\n", "HTTP/1.1"),
+        request_of("", "HTTP/1.0"),
+        request_of("Connection: keep-alive\r\n", "HTTP/1.0"),
+        request_of("Origin: https://a.example\r\n", "HTTP/1.1"),
+    ] {
+        let said = [StreamPath::Writers, StreamPath::Hyper].map(|path| everything_said(path, &request));
+        // The digits of a chunk's size may be of either case.
+        assert!(said[0].eq_ignore_ascii_case(&said[1]), "{said:#?}");
+    }
+}
+
+/// What comes on a connection of one stream, but for what no two servers say alike.
+fn everything_said(path: StreamPath, request: &str) -> String {
+    let server = path.start(&["--retry-jitter", "0", "--cors-origin", "https://a.example"]);
+    let mut connection = Connection::open(server.addr());
+    connection.send(request);
+    let head = connection.head();
+    let first = server.publish("run", "x");
+    server.close("run");
+    let (body, end) = connection.rest();
+    assert_eq!(end, End::Fin);
+    let head = head.text.replace(head.field("date").unwrap(), "DATE");
+    let epoch = first.rsplit_once('-').unwrap().0;
+    format!("{head}{}", String::from_utf8(body).unwrap().replace(epoch, "EPOCH"))
 }
 
 fn begin(server: &Server, request: &str) -> Stream {

@@ -27,9 +27,14 @@ fn head_gives_the_head_and_opens_no_stream(path: StreamPath) {
 #[test]
 fn options_answers_without_a_body() {
     let server = Server::start(&[]);
-    for target in ["/events/a", "/events", "/publish"] {
+    for (target, allow) in [
+        ("/events/a", "GET, HEAD, POST, DELETE, OPTIONS"),
+        ("/events", "GET, HEAD, OPTIONS"),
+        ("/publish", "POST, OPTIONS"),
+    ] {
         let reply = server.request("OPTIONS", target).send();
         assert_eq!((reply.status(), reply.text().as_str()), (204, ""), "{target}");
+        assert_eq!(reply.field("allow"), Some(allow), "{target}");
     }
 }
 

@@ -75,22 +75,58 @@ fn two_lengths_that_differ() {
     ]);
 }
 
-/// The chunks count, and the connection ends behind them (RFC 9112, 6.1).
 #[test]
-fn a_length_beside_chunks_hides_nothing() {
-    let server = Server::start(&[]);
+fn a_length_beside_chunks_is_refused() {
     for fields in [
         format!("Content-Length: {}\r\nTransfer-Encoding: chunked", HIDDEN.len() + 5),
         format!("Transfer-Encoding: chunked\r\nContent-Length: {}", HIDDEN.len() + 5),
-        "Content-Length: 3\r\nTransfer-Encoding: chunked".to_owned(),
-        "Content-Length: 0\r\nTransfer-Encoding: chunked".to_owned(),
+        "Content-Length: 3\r\nX: y\r\nTransfer-Encoding: chunked".to_owned(),
+        "content-length: 0\r\nTRANSFER-ENCODING: chunked".to_owned(),
     ] {
-        let mut connection = server.connect();
-        connection.send(format!("POST /events/a HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n\r\n0\r\n\r\n{HIDDEN}"));
-        let (answer, _) = connection.rest();
-        assert_eq!(String::from_utf8_lossy(&answer).matches("HTTP/1.1 ").count(), 1, "{fields:?}");
+        expect_problem(&format!("POST /events/a HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n\r\n0\r\n\r\n"));
+    }
+}
+
+#[test]
+fn a_length_said_twice_is_refused() {
+    expect_problem(
+        "POST /events/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nX: y\r\ncontent-length: 5\r\n\r\nhello",
+    );
+}
+
+#[test]
+fn lines_that_end_in_lf_alone_are_refused() {
+    for request in [
+        "POST /events/a HTTP/1.1\nHost: localhost\nContent-Length: 5\n\nhello",
+        "POST /events/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\nhello",
+        "POST /events/a HTTP/1.1\r\nHost: localhost\nContent-Length: 5\r\n\r\nhello",
+        "\nPOST /events/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello",
+    ] {
+        expect_problem(request);
+    }
+}
+
+/// The request is refused with a problem, alone on its connection, in pieces, and behind another; nothing behind it runs.
+#[track_caller]
+fn expect_problem(request: &str) {
+    let server = Server::start(&[]);
+    let first = "POST /events/b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nfirst";
+    let mut alone = server.connect();
+    alone.send(format!("{request}{HIDDEN}"));
+    let mut in_pieces = server.connect();
+    for piece in request.as_bytes().chunks(9) {
+        in_pieces.try_send(piece);
+    }
+    let mut behind = server.connect();
+    behind.send(format!("{first}{request}{HIDDEN}"));
+    assert_eq!(behind.reply().status(), 200);
+    for mut connection in [alone, in_pieces, behind] {
+        connection.reply().problem(400);
+        let (rest, _) = connection.rest();
+        assert_eq!(String::from_utf8_lossy(&rest), "", "a second answer to {request:?}");
     }
     server.expect_untouched("canary");
+    server.expect_untouched("a");
 }
 
 #[test]
@@ -162,4 +198,27 @@ fn a_request_behind_another_is_answered_in_turn() {
     assert_eq!([connection.reply().status(), connection.reply().status()], [200, 200]);
     let mut stream = server.subscribe("canary").last_event_id("earliest").open();
     assert_eq!(stream.next_data(), "smuggled");
+}
+
+#[test]
+fn many_requests_at_once_are_answered_in_turn() {
+    let server = Server::start(&[]);
+    let mut connection = server.connect();
+    let sized = |n: usize| format!("POST /events/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\n{n:03}");
+    let chunked = |n: usize| {
+        format!(
+            "POST /events/a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{}\r\n2;x\r\n{:02}\r\n0\r\nX: y\r\n\r\n",
+            n / 100,
+            n % 100
+        )
+    };
+    let requests: String = (0..300).map(|n| if n % 2 == 0 { sized(n) } else { chunked(n) }).collect();
+    connection.send(requests);
+    for _ in 0..300 {
+        assert_eq!(connection.reply().status(), 200);
+    }
+    let mut stream = server.subscribe("a").last_event_id("earliest").open();
+    for n in 0..300 {
+        assert_eq!(stream.next_data(), format!("{n:03}"));
+    }
 }
