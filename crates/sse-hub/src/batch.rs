@@ -13,7 +13,7 @@ pub struct Item {
     pub frame: Frame,
     /// Its place in the order of all events.
     pub sequence: u64,
-    /// The topic through which it came.
+    /// The first of its topics that the subscriber follows, in its publisher's order.
     pub topic: TopicName,
     /// Whether it is the `sse.end` of a closed topic.
     pub is_end: bool,

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::{Lag, LagBounds};
 
-/// Watches one subscriber: it is too slow when it was over a bound for the whole grace and read less than
+/// Watches one subscriber: it is too slow when it was over a bound, or below what is kept, for the whole grace and read less than
 /// `LagBounds::bytes_max` in that time. One that keeps reading at that rate is never too slow, however large the burst.
 ///
 /// The host asks now and then. A subscriber that was caught up in between starts anew: give it a new judge then.
@@ -17,7 +17,7 @@ pub struct LagJudge {
 impl LagJudge {
     /// Whether the subscriber, now `lag` behind and having read `bytes_read` in all, is too slow.
     pub fn is_too_slow(&mut self, now: Instant, lag: Lag, bytes_read: u64, bounds: &LagBounds) -> bool {
-        if !bounds.are_exceeded_by(lag) {
+        if !bounds.are_exceeded_by(lag) && !lag.lost {
             self.over = None;
             return false;
         }
@@ -44,7 +44,12 @@ mod tests {
         let (start, bounds) = (Instant::now(), TopicPolicy::default().lag);
         let mut judge = LagJudge::default();
         let verdict = |&(millis, frames, bytes_read): &(u64, usize, u64)| {
-            judge.is_too_slow(start + Duration::from_millis(millis), Lag { frames, bytes: 0 }, bytes_read, &bounds)
+            judge.is_too_slow(
+                start + Duration::from_millis(millis),
+                Lag { frames, ..Lag::default() },
+                bytes_read,
+                &bounds,
+            )
         };
         steps.iter().map(verdict).collect()
     }
@@ -65,12 +70,14 @@ mod tests {
     }
 
     #[test]
-    fn bytes_count_as_frames_do() {
+    fn bytes_and_losses_count_as_frames_do() {
         let bounds = TopicPolicy::default().lag;
-        let mut judge = LagJudge::default();
         let start = Instant::now();
-        let lag = Lag { frames: 5, bytes: (4 << 20) + 1 };
-        assert!(!judge.is_too_slow(start, lag, 0, &bounds));
-        assert!(judge.is_too_slow(start + Duration::from_secs(3), lag, 0, &bounds));
+        let lags = [Lag { frames: 5, bytes: (4 << 20) + 1, lost: false }, Lag { frames: 1, bytes: 9, lost: true }];
+        for lag in lags {
+            let mut judge = LagJudge::default();
+            assert!(!judge.is_too_slow(start, lag, 0, &bounds));
+            assert!(judge.is_too_slow(start + Duration::from_secs(3), lag, 0, &bounds));
+        }
     }
 }

@@ -21,7 +21,7 @@ use crate::place::Place;
 use crate::read::Read;
 use crate::reader::ReaderStart;
 use crate::registry::SelectorRegistry;
-use crate::ring::{Entry, EntryKind, Floor};
+use crate::ring::{Entry, EntryKind};
 use crate::topic::Topic;
 use crate::{Grants, Selector, TopicName};
 
@@ -43,7 +43,7 @@ impl Stage {
             let name = TopicName::parse(&format!("t{shard}")).unwrap();
             let groups: SmallVec<_> = registry.matching(&name).cloned().collect();
             let policy = Arc::new(TopicPolicy::default());
-            Arc::new(Topic::new(shard as u64, name, (0, shard as u32), policy, Floor::default(), groups))
+            Arc::new(Topic::new(shard as u64, name, (0, shard as u32), policy, groups))
         };
         let (order, budget) = (Order::new(shards, 1), Budget::new(1 << 20));
         Arc::new(Self { order, topics: (0..shards).map(topic).collect(), budget })
@@ -71,7 +71,7 @@ impl Stage {
 
     fn merge(&self) -> Arc<Merge> {
         let shards = (0..self.topics.len()).collect();
-        Arc::new(Merge::new(shards, Grants::None, Arc::new(TopicPolicy::default()), 99))
+        Arc::new(Merge::new(shards, &[], Grants::None, Arc::new(TopicPolicy::default()), 99))
     }
 
     fn merge_all(&self) -> Arc<Merge> {
@@ -149,7 +149,7 @@ fn loom_a_selectors_follower_keeps_the_order() {
     every_order(|| {
         let mut registry = SelectorRegistry::default();
         // The merge has to know the shards before there are topics.
-        let merge = Arc::new(Merge::new([0, 1].into(), Grants::None, Arc::new(TopicPolicy::default()), 99));
+        let merge = Arc::new(Merge::new([0, 1].into(), &[], Grants::None, Arc::new(TopicPolicy::default()), 99));
         registry.join(&Selector::parse("*").unwrap(), merge.clone());
         start(&merge, 0);
         let stage = Stage::with_groups(2, &registry);

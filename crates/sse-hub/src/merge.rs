@@ -12,7 +12,7 @@ use crate::read::Read;
 use crate::reader::{Reader, ReaderStart};
 use crate::sync::Mutex;
 use crate::topic::Topic;
-use crate::{EvictReason, Grants};
+use crate::{EvictReason, Grants, Selector};
 
 /// Shared by the subscription, which reads, and its topics, which mark.
 #[derive(Debug)]
@@ -37,8 +37,14 @@ struct Marks {
 }
 
 impl Merge {
-    pub(crate) fn new(shards: Box<[usize]>, grants: Grants, policy: Arc<TopicPolicy>, dirty_max: usize) -> Self {
-        let (marks, reader) = (Mutex::new(Marks::default()), Mutex::new(Reader::default()));
+    pub(crate) fn new(
+        shards: Box<[usize]>,
+        followed: &[Selector],
+        grants: Grants,
+        policy: Arc<TopicPolicy>,
+        dirty_max: usize,
+    ) -> Self {
+        let (marks, reader) = (Mutex::new(Marks::default()), Mutex::new(Reader::new(followed)));
         Self { marks, reader, shards, grants, policy, dirty_max }
     }
 

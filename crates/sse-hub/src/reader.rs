@@ -9,13 +9,15 @@ use crate::batch::{Batch, Item};
 use crate::config::LagBounds;
 use crate::grants::Sight;
 use crate::read::{Missed, Read};
-use crate::ring::{EntryKind, Ring};
+use crate::ring::{Entry, EntryKind, Ring};
 use crate::topic::{Life, Topic};
 use crate::unread::{Next, Unread};
-use crate::{GapReason, Grants, Lag, LagJudge};
+use crate::{GapReason, Grants, Lag, LagJudge, Selector, TopicName};
 
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
+    /// All that is followed.
+    followed: Box<[Selector]>,
     /// Everything up to here has been read.
     cursor: u64,
     /// Topics with something to read, what comes next first, and their ids.
@@ -63,6 +65,10 @@ enum Step {
 }
 
 impl Reader {
+    pub(crate) fn new(followed: &[Selector]) -> Self {
+        Self { followed: followed.into(), ..Self::default() }
+    }
+
     pub(crate) fn start(&mut self, start: ReaderStart) {
         self.cursor = start.cursor;
         self.known = start.known;
@@ -189,12 +195,19 @@ impl Reader {
                 continue;
             }
             self.bytes_read += entry.frame.chunk().len() as u64;
-            batch.push(Item::new(entry, &topic.name));
+            batch.push(Item::new(entry, self.topic_of(entry, &topic.name)));
             if entry.kind == EntryKind::End {
                 return Step::Ended;
             }
         }
         Step::On(self.next_in(ring, self.told))
+    }
+
+    /// The topic to name for an event that came through `read`: which of several is read first depends on their shards.
+    fn topic_of<'a>(&self, entry: &'a Entry, read: &'a TopicName) -> &'a TopicName {
+        let Some(meta) = entry.meta.as_deref() else { return read };
+        let is_followed = |topic: &TopicName| self.followed.iter().any(|selector| selector.matches(topic.as_str()));
+        meta.topics.iter().find(|topic| *topic == read || is_followed(topic)).unwrap_or(read)
     }
 
     /// Whether the gap of the start, still to be told, covers this floor.
@@ -268,7 +281,7 @@ impl Reader {
     pub(crate) fn judge(&mut self, now: Instant, dirty: &[Arc<Topic>], bounds: &LagBounds) -> bool {
         let mut lag = self.lag(bounds);
         for topic in dirty.iter().filter(|topic| !self.unread.contains(&topic.id)) {
-            add_lag(&mut lag, topic, self.cursor);
+            add_lag(&mut lag, topic, self.cursor, self.known);
         }
         if self.judge.is_too_slow(now, lag, self.bytes_read, bounds) {
             self.judge = LagJudge::default();
@@ -281,7 +294,7 @@ impl Reader {
     fn lag(&self, bounds: &LagBounds) -> Lag {
         let mut lag = Lag::default();
         for Reverse(Unread { next, topic }) in &self.heap {
-            add_lag(&mut lag, topic, next.read_from(self.cursor));
+            add_lag(&mut lag, topic, next.read_from(self.cursor), self.known);
             if bounds.are_exceeded_by(lag) {
                 break;
             }
@@ -290,8 +303,10 @@ impl Reader {
     }
 }
 
-/// A topic with news counts for a frame even if nothing of it is kept any more.
-fn add_lag(lag: &mut Lag, topic: &Topic, cursor: u64) {
-    let of_topic = topic.lock().ring.lag(cursor);
-    *lag += Lag { frames: of_topic.frames.max(1), ..of_topic };
+/// A topic with news counts for a frame even if nothing of it is kept any more. What is gone up to `excused` is no loss.
+fn add_lag(lag: &mut Lag, topic: &Topic, cursor: u64, excused: u64) {
+    let state = topic.lock();
+    let of_topic = state.ring.lag(cursor);
+    let lost = state.ring.dropped_up_to() > cursor.max(excused);
+    *lag += Lag { frames: of_topic.frames.max(1), lost, ..of_topic };
 }

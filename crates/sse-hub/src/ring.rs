@@ -75,12 +75,15 @@ pub struct Lag {
     pub frames: usize,
     /// Their bytes, as HTTP/1.1 chunks.
     pub bytes: u64,
+    /// Further frames that were not read are gone: it is over every bound, whatever is left.
+    pub lost: bool,
 }
 
 impl std::ops::AddAssign for Lag {
     fn add_assign(&mut self, other: Self) {
         self.frames += other.frames;
         self.bytes += other.bytes;
+        self.lost |= other.lost;
     }
 }
 
@@ -205,9 +208,10 @@ impl Ring {
 
     pub(crate) fn lag(&self, cursor: u64) -> Lag {
         let index = self.index_after(cursor);
-        let Some(first) = self.entries.get(index) else { return Lag::default() };
+        let lost = self.floor.sequence > cursor;
+        let Some(first) = self.entries.get(index) else { return Lag { lost, ..Lag::default() } };
         let before = first.appended_bytes - first.frame.chunk().len() as u64;
-        Lag { frames: self.entries.len() - index, bytes: self.appended_bytes - before }
+        Lag { frames: self.entries.len() - index, bytes: self.appended_bytes - before, lost }
     }
 
     pub(crate) fn floor(&self) -> Floor {

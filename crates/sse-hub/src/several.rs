@@ -42,7 +42,7 @@ impl Several {
 
         let shards = shards_followed(hub, &names, !patterns.is_empty());
         let policy = hub.inner.topics.policy_of(selectors[0].text());
-        let merge = Arc::new(Merge::new(shards, grants, policy, hub.inner.config.topics_max));
+        let merge = Arc::new(Merge::new(shards, selectors, grants, policy, hub.inner.config.topics_max));
         let merge_key = hub.inner.merges.lock().insert(merge.clone());
         let mut several = Self { merge, merge_key, topics: Vec::new(), groups: Vec::new() };
         for pattern in patterns {

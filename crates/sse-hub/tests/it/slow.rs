@@ -286,6 +286,8 @@ fn marks_are_bounded_while_topics_come_and_go() {
         let mut story = Story::with(|config: &mut HubConfig| {
             config.topics_max = 4;
             config.topic_policy.lag.policy = policy;
+            // What was lost meanwhile would have it evicted.
+            config.topic_policy.lag.grace = std::time::Duration::from_secs(1000);
             config.topic_policy.ring.age_max = std::time::Duration::from_secs(5);
         });
         let mut stream = story.follow(&["*"]).live();

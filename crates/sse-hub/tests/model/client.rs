@@ -297,6 +297,8 @@ impl Client {
         assert!(connection.due.remove(&sequence), "{sequence} is not due");
         let made = world.event(sequence);
         assert_eq!(made.is_end, item.is_end);
+        let first = made.topics.iter().find(|topic| self.way.follows(**topic)).unwrap();
+        assert_eq!(item.topic, name(*first), "the first of its topics that is followed");
         connection.last = sequence;
         let own_id = Cursor { epoch: world.hub.epoch(), sequence }.to_string();
         self.last_id = made.id.clone().unwrap_or(own_id);

@@ -173,7 +173,7 @@ impl WriterThread {
         };
         let feed = &self.lanes[lane as usize].feed;
         let mut lag = feed.lag(behind.cursor);
-        lag += Lag { frames: 0, bytes: behind.pending.len() as u64 };
+        lag += Lag { bytes: behind.pending.len() as u64, ..Lag::default() };
         let bounds = feed.lag_bounds();
         if behind.ending.is_some() || !behind.judge.is_too_slow(now, lag, behind.bytes_written, bounds) {
             return None;

@@ -13,6 +13,7 @@ on_both_paths![
     an_event_of_several_topics_comes_once,
     any_text_names_a_topic,
     an_envelope_tells_the_topic,
+    an_envelope_tells_the_first_topic_that_is_followed,
     an_envelope_keeps_the_retry,
     every_line_of_data_is_a_line_of_its_own,
     fields_come_in_a_fixed_order,
@@ -134,6 +135,33 @@ fn an_envelope_tells_the_topic(path: StreamPath) {
         assert_eq!((event.event_type.as_str(), event.id.as_str()), ("note", "mine"));
         assert_eq!(event.json(), json!({"topic": "b", "type": "note", "id": second, "data": "two\n\"lines\""}));
         assert!(event.data.starts_with(r#"{"topic":"b","type":"note","id":"mine","data":"#), "{}", event.data);
+    }
+}
+
+/// In the publisher's order, whatever shards the topics are in.
+fn an_envelope_tells_the_first_topic_that_is_followed(path: StreamPath) {
+    let server = path.start(&["--shards", "4"]);
+    let follow = |query: &str| server.follow(format!("/events?envelope=json&{query}")).last_event_id("earliest");
+    let mut live =
+        [follow("topic=b&topic=c").open(), follow("match=/x/%7Bid%7D&topic=c").open(), follow("match=*").open()];
+    let published = [
+        (["a", "b", "c"], ["b", "c", "a"]),
+        (["c", "b", "/x/1"], ["c", "c", "c"]),
+        (["/x/2", "c", "b"], ["c", "/x/2", "/x/2"]),
+        (["b", "/x/1", "c"], ["b", "/x/1", "b"]),
+        (["b", "c", "b"], ["b", "c", "b"]),
+    ];
+    for (topics, _) in &published {
+        assert_eq!(server.post_json(format!(r#"{{"topics":{topics:?},"data":"x"}}"#)).send().status(), 200);
+    }
+    let mut replayed =
+        [follow("topic=c&topic=b").open(), follow("topic=c&match=/x/%7Bid%7D").open(), follow("match=*").open()];
+    for (topics, expected) in published {
+        for streams in [&mut live, &mut replayed] {
+            let told =
+                streams.each_mut().map(|stream| stream.next_event().json()["topic"].as_str().unwrap().to_owned());
+            assert_eq!(told, expected, "of {topics:?}");
+        }
     }
 }
 

@@ -8,6 +8,7 @@ on_both_paths![
     who_takes_nothing_is_cut_after_the_write_timeout,
     who_lags_and_does_not_read_is_evicted_and_can_resume,
     who_lags_on_several_topics_is_evicted_as_well,
+    who_lags_beyond_what_is_kept_is_evicted,
     who_keeps_reading_survives_any_burst,
     nobody_waits_for_a_slow_neighbour,
     the_skip_policy_tells_of_the_gap,
@@ -85,6 +86,25 @@ fn who_lags_on_several_topics_is_evicted_as_well(path: StreamPath) {
     assert_eq!(evicted["remote_addr"], stream.local_addr().as_str());
     assert!(filled.elapsed() < Duration::from_secs(4), "{:?}", filled.elapsed());
     server.wait_for_metric(r#"sse_evictions_total{reason="lagged"}"#, 1.0);
+}
+
+/// What it has not read may be gone before it is over a bound.
+fn who_lags_beyond_what_is_kept_is_evicted(path: StreamPath) {
+    let server = path.start(&["--ring-bytes-max", "128KiB", "--lag-grace", "500ms", "--write-timeout", "1m"]);
+    let one = server.subscribe("a").open_with_tiny_buffer();
+    let several = server.follow("/events?topic=a&topic=b").open_with_tiny_buffer();
+    let mut healthy = [server.subscribe("a").open(), server.follow("/events?topic=a&topic=b").open()];
+    for n in 0..64 {
+        server.publish("a", &large(n));
+        healthy.iter_mut().for_each(|stream| assert_eq!(stream.next_data(), large(n)));
+    }
+    for stream in [one, several] {
+        let addr = stream.local_addr();
+        server.log.wait_for("disconnected", |line| line["reason"] == "lagged" && line["remote_addr"] == addr.as_str());
+    }
+    server.wait_for_metric(r#"sse_evictions_total{reason="lagged"}"#, 2.0);
+    server.publish("a", "still here");
+    healthy.iter_mut().for_each(|stream| assert_eq!(stream.next_data(), "still here"));
 }
 
 /// Issue 4: a burst evicts nobody who reads.
