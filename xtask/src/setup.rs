@@ -36,7 +36,7 @@ pub fn run() -> Result<()> {
     for need in &missing {
         println!("missing: {} (for {}), in the package {}", need.command, need.why, need.package);
     }
-    let packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    let packages = packages_of(&missing);
     if program::find("apt-get").is_none() {
         bail!("install these with your system's package manager, they go by the Debian names {}", packages.join(" "));
     }
@@ -50,6 +50,14 @@ pub fn run() -> Result<()> {
     }
 }
 
+/// Each package once: several commands may come from one.
+fn packages_of(missing: &[&Need]) -> Vec<&'static str> {
+    let mut packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    packages
+}
+
 fn install(packages: &[&str]) -> Result<()> {
     program::run(apt().arg("update")).context("fetching the lists of packages")?;
     program::run(apt().args(["install", "-y", "--no-install-recommends"]).args(packages)).context("installing packages")
@@ -61,4 +69,17 @@ fn apt() -> Command {
     command.env("DEBIAN_FRONTEND", "noninteractive");
     command.args(["-qq", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"]);
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_of_several_commands_is_named_once() {
+        let needs: Vec<&Need> = NEEDS.iter().collect();
+        let packages = packages_of(&needs);
+        assert_eq!(packages.iter().filter(|package| **package == "iproute2").count(), 1);
+        assert!(needs.iter().all(|need| packages.contains(&need.package)));
+    }
 }

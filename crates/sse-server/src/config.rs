@@ -5,12 +5,14 @@
 
 mod checks;
 mod command;
+mod exposure;
 mod fault;
 mod file;
 mod load;
 mod machine;
 mod network;
 mod print;
+mod service_links;
 mod setting;
 mod settings;
 mod suggest;

@@ -33,7 +33,7 @@ fn follow(config: &mut Config, sources: &Sources) {
 }
 
 /// Whether only this machine reaches the address. `::ffff:127.0.0.1` is loopback too.
-fn is_loopback(address: SocketAddr) -> bool {
+pub(super) fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 

@@ -8,6 +8,7 @@ use super::command::{Command, Parsed, parse};
 use super::fault::{ConfigError, Fault, Origin};
 use super::file::{self, Entries, FileLayer};
 use super::machine::Machine;
+use super::service_links::is_service_link;
 use super::setting::{Given, Row, Setting};
 use super::settings::{Config, RENAMED, SETTINGS};
 use super::suggest::{ENVIRONMENT_PREFIX, Layer, unknown};
@@ -94,7 +95,8 @@ impl Surroundings<'_> {
     fn environment(&self, faults: &mut Vec<Fault>) -> Entries {
         let known = || SETTINGS.iter().map(Setting::key);
         for name in self.env_names.iter().filter(|name| name.starts_with(ENVIRONMENT_PREFIX)) {
-            if !known().any(|key| Layer::Environment.spell(key) == *name) {
+            let is_link = || (self.env)(name).is_some_and(|value| is_service_link(name, &value));
+            if !known().any(|key| Layer::Environment.spell(key) == *name) && !is_link() {
                 let problem = unknown(Layer::Environment, name, known(), self.renamed);
                 faults.push(Fault::new(Origin::Environment(name.clone()), problem));
             }

@@ -58,7 +58,8 @@ pub fn reference_markdown() -> String {
          environment, flag.\n\
          `--ring-frames-max` is `{}` in the environment and `ring_frames_max` in the file. A repeatable flag is a list \
          separated by commas in the environment and an array in the file.\n\
-         Unknown names are refused, and every fault is listed at once (exit {}).\n{}\n\
+         Unknown names are refused, and every fault is listed at once (exit {}). What Kubernetes sets for a service called \
+         `sse` or `sse-..` (`SSE_SERVER_PORT_8080_TCP_ADDR` and the like) is passed over.\n{}\n\
          ### `[[topic]]` tables in the file\n\n\
          The first table whose `match` fits a topic applies to it.\n\n{}",
         Layer::Environment.spell("ring_frames_max"),

@@ -23,7 +23,7 @@ settings! {
         /// The topics this table is for: a topic, a URI template such as `/orders/{id}`, or `*`.
         pattern: TopicPattern = nothing().named("match"), restart;
         /// A ready-made set of bounds: low-frequency (a lag of 16 events), default (the whole server's), bursty (512),
-        /// realtime (slow policy latest). The keys below go on top.
+        /// realtime (slow policy latest, a lag of 1: who is behind gets the newest event only). The keys below go on top.
         preset: Preset = default("default"), restart;
         /// As for the whole server.
         ring_frames_max: Option<NonZeroUsize> = nothing(), restart;
@@ -98,6 +98,8 @@ pub struct TopicLimits {
 
 /// The lag of topics with few events.
 const LOW_FREQUENCY_LAG: NonZeroUsize = NonZeroUsize::new(16).expect("16 is not zero");
+/// The lag of topics of which only the newest event matters.
+const REALTIME_LAG: NonZeroUsize = NonZeroUsize::MIN;
 /// The lag of topics with many events at once.
 const BURSTY_LAG: NonZeroUsize = NonZeroUsize::new(512).expect("512 is not zero");
 
@@ -136,7 +138,7 @@ impl TopicRule {
             Preset::Default => base,
             Preset::LowFrequency => TopicLimits { lag_frames_max: LOW_FREQUENCY_LAG, ..base },
             Preset::Bursty => TopicLimits { lag_frames_max: BURSTY_LAG, ..base },
-            Preset::Realtime => TopicLimits { slow_policy: SlowPolicy::Latest, ..base },
+            Preset::Realtime => TopicLimits { lag_frames_max: REALTIME_LAG, slow_policy: SlowPolicy::Latest, ..base },
         }
     }
 }

@@ -91,7 +91,7 @@ words! {
         Default = "default",
         /// A lag of 512 frames: many events at once, then quiet.
         Bursty = "bursty",
-        /// `slow-policy` `latest`: positions, prices, anything an older value of which is worthless.
+        /// A lag of 1 frame and `slow-policy` `latest`: positions, prices, anything an older value of which is worthless.
         Realtime = "realtime",
     }
 }

@@ -49,6 +49,36 @@ fn a_file_that_is_not_there_is_a_fault() {
     assert!(String::from_utf8(output.stderr).unwrap().contains("/nowhere/settings.toml"));
 }
 
+/// A pod beside a service called `sse-server` has such variables.
+#[test]
+fn what_kubernetes_sets_is_no_setting() {
+    let launch = Launch::new(&[])
+        .environment("SSE_SERVER_SERVICE_HOST", "10.0.0.11")
+        .environment("SSE_SERVER_PORT", "tcp://10.0.0.11:8080")
+        .environment("SSE_SERVER_PORT_8080_TCP_ADDR", "10.0.0.11");
+    let server = launch.start();
+    server.publish("a", "it runs");
+    let output = Launch::new(&[]).environment("SSE_SERVER_PORT", "8080").finish();
+    assert_eq!(output.status.code(), Some(64));
+}
+
+#[test]
+fn an_open_server_beyond_this_machine_warns() {
+    let warning = "no key protects this server";
+    let server = Launch::new(&["--listen", "0.0.0.0:0", "--insecure", "--open-publish"]).start();
+    let line = server.log.wait_for(warning, |line| line["level"] == "WARN");
+    assert!(line["listen"].as_str().unwrap().starts_with("0.0.0.0:"), "{line}");
+    for said in ["follow", "publish", "--host"] {
+        assert!(line["detail"].as_str().unwrap().contains(said), "{line}");
+    }
+    let followed = Launch::new(&["--listen", "0.0.0.0:0", "--insecure", "--host", "sse.example"]).start();
+    let line = followed.log.wait_for(warning, |_| true);
+    for said in ["publish", "--host"] {
+        assert!(!line["detail"].as_str().unwrap().contains(said), "{line}");
+    }
+    assert!(!Server::start(&[]).log.lines().iter().any(|line| line["message"] == warning));
+}
+
 /// FAILURES K6.
 #[test]
 fn a_taken_port_is_a_failed_start() {
@@ -100,6 +130,22 @@ fn settings_can_be_checked_without_serving() {
     assert_eq!(good.status.code(), Some(0), "{good:?}");
     let bad = Launch::new(&["check-config", "--listen", "nowhere"]).finish();
     assert_eq!(bad.status.code(), Some(64), "{bad:?}");
+}
+
+/// Whoever is behind gets the newest event only, however little it is behind.
+#[test]
+fn a_realtime_topic_brings_the_newest() {
+    let home = Server::start(&[]);
+    let file = home.home().join("topics.toml");
+    fs::write(&file, "[[topic]]\nmatch = \"price\"\npreset = \"realtime\"\n").unwrap();
+    for writers in ["2", "off"] {
+        let server = Server::start(&["--config", file.to_str().unwrap(), "--writers", writers]);
+        server.publish_all("price", ["1", "2", "3"]);
+        let mut stream = server.subscribe("price").last_event_id("earliest").open();
+        assert_eq!(stream.next_data(), "3");
+        server.publish("price", "4");
+        assert_eq!(stream.next_data(), "4");
+    }
 }
 
 #[test]

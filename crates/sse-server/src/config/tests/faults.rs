@@ -191,6 +191,36 @@ fn each_item_of_a_list_has_its_line() {
     );
 }
 
+/// As Kubernetes sets them for services called `sse` and `sse-server`.
+#[test]
+fn variables_of_services_are_none_of_ours() {
+    for (name, value) in [
+        ("SSE_SERVICE_HOST", "10.0.0.11"),
+        ("SSE_SERVICE_PORT", "80"),
+        ("SSE_SERVICE_PORT_HTTP", "80"),
+        ("SSE_PORT", "tcp://10.0.0.11:80"),
+        ("SSE_SERVER_PORT", "tcp://[fd00::1]:8080"),
+        ("SSE_PORT_80_TCP", "tcp://10.0.0.11:80"),
+        ("SSE_SERVER_PORT_8080_TCP_PROTO", "tcp"),
+        ("SSE_SERVER_PORT_8080_UDP_PORT", "8080"),
+        ("SSE_SERVER_PORT_8080_TCP_ADDR", "fd00::1"),
+    ] {
+        check("", &[(name, value)], &[], &[]);
+    }
+    for (name, value) in [
+        ("SSE_PORT", "8080"),
+        ("SSE_PORT", "tcp://example.com:80"),
+        ("SSE_SERVICE_HOST", "sse.example"),
+        ("SSE_SERVICE_PORT", "http"),
+        ("SSE_PORT_HTTP_TCP", "tcp://10.0.0.11:80"),
+        ("SSE_PORT_80_TCP_PRT", "80"),
+        ("SSE_ADMIN_PORT", "8081"),
+    ] {
+        let told = outcome("", &[(name, value)], &[]);
+        assert!(matches!(&told[..], [only] if only.starts_with(&format!("{name}: unknown setting"))), "{told:?}");
+    }
+}
+
 #[test]
 fn unknown_names_get_a_suggestion() {
     check(

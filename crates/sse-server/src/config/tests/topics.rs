@@ -54,7 +54,7 @@ slow_policy = 'skip'
     assert_eq!(limits[1].lag_bytes_max, server.lag_bytes_max);
 
     assert_eq!(limits[2].slow_policy, SlowPolicy::Latest);
-    assert_eq!(limits[2].lag_frames_max.get(), 300);
+    assert_eq!(limits[2].lag_frames_max.get(), 1);
 
     assert_eq!(limits[3], server);
 
