@@ -12,7 +12,7 @@ use crate::hub::HubInner;
 use crate::order::Appending;
 use crate::ring::{Entry, EntryKind, Meta};
 use crate::topic::{Life, Topic};
-use crate::{Cursor, PublishError, Receipt, TopicName};
+use crate::{Cursor, IdForm, Publication, PublishError, Receipt, TopicName};
 
 /// The topics of one event, nearly always one.
 type TopicsOfEvent = SmallVec<[Arc<Topic>; 1]>;
@@ -27,14 +27,9 @@ struct News {
 
 impl HubInner {
     /// Appends an event to all its topics.
-    pub(crate) fn append(
-        &self,
-        names: &[TopicName],
-        event: &Event,
-        private: bool,
-        kind: EntryKind,
-    ) -> Result<Receipt, PublishError> {
-        let draft = FrameDraft::new(event, Cursor::TEXT_LEN);
+    pub(crate) fn append(&self, publication: &Publication, kind: EntryKind) -> Result<Receipt, PublishError> {
+        let Publication { topics: names, event, private, id_form } = publication;
+        let draft = FrameDraft::new(event, id_form.len());
         let mut news = News::default();
         let sequence = loop {
             let topics = self.topics_of(names)?;
@@ -44,13 +39,13 @@ impl HubInner {
                 continue;
             }
             let sequence = appending.take_sequence();
-            let meta = self.meta(names, event, private, (topics.len() > 1).then_some(cost));
-            let entry = Entry::new(sequence, self.finish(draft, sequence), kind, meta);
+            let meta = self.meta(names, event, *private, (topics.len() > 1).then_some(cost));
+            let entry = Entry::new(sequence, self.finish(draft, sequence, *id_form), kind, meta);
             self.append_to_all(topics, entry, &mut news, &appending);
             break sequence;
         };
         self.spread(news);
-        Ok(Receipt { cursor: self.cursor(sequence), given_id: event.id().cloned() })
+        Ok(Receipt { cursor: self.cursor(sequence), given_id: event.id().cloned(), id_form: *id_form })
     }
 
     /// The topics of these names, each once.
@@ -98,10 +93,10 @@ impl HubInner {
         Some(Arc::new(Meta { topics: names.into(), private, given_id: event.id().cloned(), shared_charge }))
     }
 
-    fn finish(&self, draft: FrameDraft, sequence: u64) -> Frame {
+    fn finish(&self, draft: FrameDraft, sequence: u64, id_form: IdForm) -> Frame {
         draft.finish(|room| {
             if !room.is_empty() {
-                self.cursor(sequence).write(room);
+                self.cursor(sequence).write_as(id_form, room);
             }
         })
     }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use uuid::Uuid;
+
 /// Names one continuous history: within an epoch no sequence is ever given twice.
 ///
 /// Eight characters of `0-9a-z`, the first a digit, so that hardly any id that a publisher chooses looks like one.
@@ -36,6 +38,16 @@ impl Epoch {
         valid.then_some(Self(text))
     }
 
+    /// The number below [`NUMBER_MAX`](Self::NUMBER_MAX) that [`from_entropy`](Self::from_entropy) makes it of.
+    fn number(self) -> u64 {
+        let index = |byte: u8| u64::from(if byte.is_ascii_digit() { byte - b'0' } else { byte - b'a' + 10 });
+        let rest = self.0[1..].iter().rev().fold(0, |number, &byte| number * 36 + index(byte));
+        rest * 10 + index(self.0[0])
+    }
+
+    /// How many epochs there are; they fit 40 bits.
+    const NUMBER_MAX: u64 = 10 * 36_u64.pow(7);
+
     /// The epoch's text.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("an epoch is ASCII")
@@ -62,14 +74,56 @@ impl Cursor {
     /// Bytes of the text form.
     pub const TEXT_LEN: usize = 8 + 1 + Self::SEQUENCE_DIGITS;
 
-    /// The cursor that `text` spells, if it spells one.
+    /// The cursor that `text` spells in either [`IdForm`], if it spells one.
     pub fn parse(text: &str) -> Option<Self> {
+        if text.len() == IdForm::Urn.len() {
+            return Self::parse_urn(text);
+        }
         let text = text.as_bytes();
         if text.len() != Self::TEXT_LEN || text[8] != b'-' || !text[9..].iter().all(u8::is_ascii_digit) {
             return None;
         }
         let sequence = text[9..].iter().fold(0, |sequence, digit| sequence * 10 + u64::from(digit - b'0'));
         Some(Self { epoch: Epoch::parse(&text[..8])?, sequence })
+    }
+
+    /// A UUID of version 8 (RFC 9562, 5.8): 40 bits of epoch, 20 that mark it as one of these, 54 of sequence.
+    fn to_uuid(self) -> Uuid {
+        let head = (self.epoch.number() << 8) | u64::from(UUID_MARK.0);
+        let mut bytes = [0; 16];
+        bytes[..6].copy_from_slice(&head.to_be_bytes()[2..]);
+        bytes[6..8].copy_from_slice(&UUID_MARK.1.to_be_bytes());
+        bytes[8..].copy_from_slice(&self.sequence.to_be_bytes());
+        // This sets the version and the variant.
+        Uuid::new_v8(bytes)
+    }
+
+    fn parse_urn(text: &str) -> Option<Self> {
+        let uuid = Uuid::try_parse(text).ok()?;
+        let (head, sequence) = uuid.as_u64_pair();
+        let epoch = Epoch::from_entropy(head >> 24);
+        let cursor = Self { epoch, sequence: sequence & ((1 << 62) - 1) };
+        // One text for each cursor: what differs in its mark, its case or beyond the numbers' ends is somebody else's.
+        let is_ours = head >> 24 < Epoch::NUMBER_MAX && cursor.sequence <= Self::SEQUENCE_MAX;
+        (is_ours && cursor.text(IdForm::Urn) == text).then_some(cursor)
+    }
+
+    /// The text in this form.
+    pub fn text(self, form: IdForm) -> String {
+        let mut room = [0; IdForm::LEN_MAX];
+        let room = &mut room[..form.len()];
+        self.write_as(form, room);
+        std::str::from_utf8(room).expect("both forms are ASCII").to_owned()
+    }
+
+    /// Writes the text in this form into exactly as many bytes as it has.
+    pub(crate) fn write_as(self, form: IdForm, room: &mut [u8]) {
+        match form {
+            IdForm::Cursor => self.write(room),
+            IdForm::Urn => {
+                self.to_uuid().urn().encode_lower(room);
+            }
+        }
     }
 
     /// Writes the text form into exactly [`Cursor::TEXT_LEN`] bytes.
@@ -80,6 +134,31 @@ impl Cursor {
         for digit in room[9..].iter_mut().rev() {
             *digit = b'0' + (rest % 10) as u8;
             rest /= 10;
+        }
+    }
+}
+
+/// How a cursor is spelt in the id of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IdForm {
+    /// `<epoch>-<sequence>`.
+    #[default]
+    Cursor,
+    /// `urn:uuid:` and a UUID that carries the same, for protocols whose ids are IRIs.
+    Urn,
+}
+
+/// What the bits of a UUID that are left over say: that it is a cursor, and no other UUID of version 8.
+const UUID_MARK: (u8, u16) = (0x5e, 0x0e5e);
+
+impl IdForm {
+    const LEN_MAX: usize = 45;
+
+    /// Bytes of every id of this form.
+    pub(crate) fn len(self) -> usize {
+        match self {
+            Self::Cursor => Cursor::TEXT_LEN,
+            Self::Urn => Self::LEN_MAX,
         }
     }
 }
@@ -103,6 +182,37 @@ mod tests {
             let cursor = Cursor { epoch, sequence };
             assert_eq!(Cursor::parse(&cursor.to_string()), Some(cursor));
             assert_eq!(cursor.to_string().len(), Cursor::TEXT_LEN);
+        }
+    }
+
+    #[test]
+    fn urns_and_cursors_are_one_to_one() {
+        for entropy in [0, 7, Epoch::NUMBER_MAX - 1, 0x1234_5678_9abc_def0] {
+            for sequence in [0, 1, 42, Cursor::SEQUENCE_MAX] {
+                let cursor = Cursor { epoch: Epoch::from_entropy(entropy), sequence };
+                let urn = cursor.text(IdForm::Urn);
+                assert!(urn.starts_with("urn:uuid:") && &urn[23..24] == "8", "{urn}");
+                assert_eq!(Cursor::parse(&urn), Some(cursor), "{urn}");
+            }
+        }
+        let cursor = |sequence| Cursor { epoch: Epoch::from_entropy(5), sequence }.text(IdForm::Urn);
+        assert!(cursor(9) < cursor(10) && cursor(99) < cursor(1 << 40), "they sort as they were given");
+    }
+
+    #[test]
+    fn other_uuids_are_no_cursors() {
+        let ours = Cursor { epoch: Epoch::from_entropy(5), sequence: 0xabc }.text(IdForm::Urn);
+        for text in [
+            "urn:uuid:018e5c8f-1c1a-7c3e-8f0a-1234567890ab",
+            "urn:uuid:018e5c8f-1c1a-8c3e-8f0a-1234567890ab",
+            "urn:uuid:ffffffff-ff5e-8e5e-8000-000000000001",
+            &ours.to_uppercase(),
+            &ours.replace("URN", "urn").replace('a', "A"),
+            &ours.replace("-8e5e-", "-8e5d-"),
+            &ours.replace("-8000-", "-bfff-"),
+            &ours.replacen("urn:uuid:", "urn-uuid:", 1),
+        ] {
+            assert_eq!(Cursor::parse(text), None, "{text}");
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::Grants;
+use crate::grants::Sight;
 use crate::registry::SelectorGroup;
 use crate::ring::Floor;
 use crate::start::Wanted;
@@ -21,7 +23,7 @@ pub(crate) struct Extent {
 }
 
 impl Extent {
-    pub(crate) fn add(&mut self, topic: &Arc<Topic>, wanted: &Wanted) {
+    pub(crate) fn add(&mut self, topic: &Arc<Topic>, wanted: &Wanted, grants: &Grants) {
         let state = topic.lock();
         let ring = &state.ring;
         self.add_floor(ring.floor());
@@ -29,14 +31,23 @@ impl Extent {
         self.oldest = self.oldest.into_iter().chain([oldest]).min();
         match wanted {
             Wanted::Sequence(sequence) if ring.newest() <= *sequence => return,
-            Wanted::Given(id) => self.given = self.given.into_iter().chain(ring.sequence_of(id)).min(),
+            Wanted::Given(id) => {
+                let found = ring.sequence_of(id, &mut Sight::new(grants, &topic.name));
+                self.given = self.given.into_iter().chain(found).min();
+            }
             _ => (),
         }
         self.topics.push(topic.clone());
     }
 
     /// Looks into every topic of the groups, those forgotten included.
-    pub(crate) fn add_groups(&mut self, topics: &Topics, groups: &[Arc<SelectorGroup>], wanted: &Wanted) {
+    pub(crate) fn add_groups(
+        &mut self,
+        topics: &Topics,
+        groups: &[Arc<SelectorGroup>],
+        wanted: &Wanted,
+        grants: &Grants,
+    ) {
         // Held so that no topic is made meanwhile: one that is collected is seen in its table or by the floor it left.
         let _selectors = topics.selectors.write();
         topics.each(|topic| {
@@ -45,7 +56,7 @@ impl Extent {
                 groups.iter().any(|group| state.in_group(group))
             };
             if is_followed {
-                self.add(topic, wanted);
+                self.add(topic, wanted, grants);
             }
         });
         topics.each_floor(|name, floor| {

@@ -48,15 +48,15 @@ impl Feed {
         Ok(Self { hub, topic, key })
     }
 
-    /// Where a subscriber that asks for `start` stands, and the gap it has to be told of first.
+    /// Where a subscriber with these grants that asks for `start` stands, and the gap it has to be told of first.
     ///
     /// # Errors
     /// [`SubscribeError::Ended`] if the topic is closed and has nothing left for it.
-    pub fn resolve(&self, start: &Start) -> Result<(u64, Option<Gap>), SubscribeError> {
+    pub fn resolve(&self, start: &Start, grants: &Grants) -> Result<(u64, Option<Gap>), SubscribeError> {
         let settled = self.hub.inner.order.settled(&[self.topic.shard as usize]);
         let wanted = start.wanted(self.hub.epoch(), settled);
         let state = self.topic.lock();
-        let Resolved { cursor, gap } = wanted.resolve(&state.ring);
+        let Resolved { cursor, gap } = wanted.resolve(&state.ring, &mut Sight::new(grants, &self.topic.name));
         if gap.is_none() && state.is_over_after(cursor) {
             return Err(SubscribeError::Ended);
         }

@@ -69,10 +69,27 @@ impl Hub {
     /// A [`PublishError`]; then nothing was published.
     pub fn publish(&self, publication: Publication) -> Result<Receipt, PublishError> {
         self.check(&publication)?;
-        let Publication { topics, event, private } = publication;
-        let receipt = self.inner.append(&topics, &event, private, EntryKind::Event)?;
+        let receipt = self.inner.append(&publication, EntryKind::Event)?;
         self.inner.signals.published.increment(1);
         Ok(receipt)
+    }
+
+    /// Publishes an event for those who follow it now. It takes its place in the order of all events; if nobody follows any
+    /// of its topics, that is all, and no topic is made of it.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn announce(&self, publication: Publication) -> Result<Receipt, PublishError> {
+        if publication.topics.iter().any(|topic| self.inner.topics.is_followed(topic)) {
+            return self.publish(publication);
+        }
+        self.check(&publication)?;
+        if self.inner.order.newest() >= Cursor::SEQUENCE_MAX {
+            return Err(PublishError::Exhausted);
+        }
+        let sequence = self.inner.order.enter(&[]).take_sequence();
+        let Publication { event, id_form, .. } = publication;
+        Ok(Receipt { cursor: self.inner.cursor(sequence), given_id: event.id().cloned(), id_form })
     }
 
     /// Whether the publication breaks a rule that does not depend on the state of any topic: a batch is checked whole
@@ -98,8 +115,8 @@ impl Hub {
     /// # Errors
     /// [`PublishError::Closed`] if it is closed already, [`PublishError::TopicsFull`] or [`PublishError::RingsFull`].
     pub fn close(&self, topic: &TopicName) -> Result<Receipt, PublishError> {
-        let topics = [topic.clone()];
-        self.inner.append(&topics, &end_event(topic.as_str()), false, EntryKind::End)
+        let end = Publication::new(topic.clone(), end_event(topic.as_str()));
+        self.inner.append(&end, EntryKind::End)
     }
 
     /// Follows topics. Dropping the subscription unsubscribes.

@@ -71,7 +71,7 @@ mod loom_tests;
 pub use batch::{Batch, BatchIter, Delivery, EvictReason, Item};
 pub use builder::HubBuilder;
 pub use config::{HubConfig, LagBounds, RingBounds, SlowPolicy, TopicPolicy};
-pub use cursor::{Cursor, Epoch};
+pub use cursor::{Cursor, Epoch, IdForm};
 pub use feed::{Feed, FeedRead};
 pub use gap::{Gap, GapReason};
 pub use grants::Grants;

@@ -53,6 +53,10 @@ impl Merge {
         &self.shards
     }
 
+    pub(crate) fn grants(&self) -> &Grants {
+        &self.grants
+    }
+
     /// Called by a topic after an append, under its lock: remembers the topic and gives back the waker to wake.
     pub(crate) fn mark(&self, topic: &Arc<Topic>) -> Option<Waker> {
         let mut marks = self.marks.lock();

@@ -3,7 +3,7 @@
 use smallvec::{SmallVec, smallvec};
 use sse_wire::{Event, EventId};
 
-use crate::{Cursor, TopicName};
+use crate::{Cursor, IdForm, TopicName};
 
 /// An event with the topics it goes to.
 #[derive(Debug, Clone)]
@@ -11,12 +11,13 @@ pub struct Publication {
     pub(crate) topics: SmallVec<[TopicName; 1]>,
     pub(crate) event: Event,
     pub(crate) private: bool,
+    pub(crate) id_form: IdForm,
 }
 
 impl Publication {
     /// `event` to `topic`, for everybody.
     pub fn new(topic: TopicName, event: Event) -> Self {
-        Self { topics: smallvec![topic], event, private: false }
+        Self { topics: smallvec![topic], event, private: false, id_form: IdForm::Cursor }
     }
 
     /// Also to `topic`: one event, which a subscriber of several of its topics gets once. Naming a topic again changes
@@ -34,6 +35,13 @@ impl Publication {
         self
     }
 
+    /// Unless the event has an id of its own, it gets one of this form.
+    #[must_use]
+    pub fn with_id_form(mut self, id_form: IdForm) -> Self {
+        self.id_form = id_form;
+        self
+    }
+
     /// The topics, the canonical one first.
     pub fn topics(&self) -> &[TopicName] {
         &self.topics
@@ -47,12 +55,14 @@ pub struct Receipt {
     pub cursor: Cursor,
     /// The publisher's id, if it gave one: then that is the event's `id:`.
     pub given_id: Option<EventId>,
+    /// The form of its id otherwise.
+    pub id_form: IdForm,
 }
 
 impl Receipt {
     /// The event's `id:`.
     pub fn id(&self) -> String {
-        self.given_id.as_ref().map_or_else(|| self.cursor.to_string(), |id| id.as_str().to_owned())
+        self.given_id.as_ref().map_or_else(|| self.cursor.text(self.id_form), |id| id.as_str().to_owned())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which selectors are followed. They are resolved when a topic or a selector first appears, never per publish.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
@@ -37,10 +37,14 @@ impl SelectorGroup {
     }
 }
 
-/// The groups by their selectors' texts.
+/// The groups by their selectors' texts, and by what their topics begin with: a new topic is compared only with the
+/// templates that share its beginning, however many there are.
 #[derive(Debug, Default)]
 pub(crate) struct SelectorRegistry {
     groups: HashMap<TopicName, Arc<SelectorGroup>, ahash::RandomState>,
+    by_prefix: HashMap<Box<str>, Vec<Arc<SelectorGroup>>, ahash::RandomState>,
+    /// How many prefixes there are of each length.
+    prefix_lens: BTreeMap<usize, usize>,
     /// Some group's last member left. It stays until the next sweep: somebody who reconnects soon finds it, and the topics
     /// that know of it.
     emptied: bool,
@@ -49,19 +53,49 @@ pub(crate) struct SelectorRegistry {
 impl SelectorRegistry {
     /// The groups that a topic of this name belongs to.
     pub(crate) fn matching<'a>(&'a self, topic: &'a TopicName) -> impl Iterator<Item = &'a Arc<SelectorGroup>> {
-        self.groups.values().filter(|group| group.selector.matches(topic.as_str()))
+        let name = topic.as_str();
+        let prefixes = self.prefix_lens.keys().map_while(|&len| (len <= name.len()).then(|| name.get(..len)));
+        let candidates = prefixes.flatten().filter_map(|prefix| self.by_prefix.get(prefix)).flatten();
+        candidates.filter(|group| group.selector.matches(topic.as_str()))
     }
 
     /// Joins the selector's group; the second value is the member's key, the third whether the group is new and has to
     /// be made known to the topics.
     pub(crate) fn join(&mut self, selector: &Selector, merge: Arc<Merge>) -> (Arc<SelectorGroup>, usize, bool) {
-        let mut is_new = false;
-        let group = self.groups.entry(selector.text().clone()).or_insert_with(|| {
-            is_new = true;
-            Arc::new(SelectorGroup::new(selector.clone()))
-        });
+        let known = self.groups.get(selector.text()).cloned();
+        let is_new = known.is_none();
+        let group = known.unwrap_or_else(|| self.add(selector));
         let key = group.members.lock().insert(merge);
-        (group.clone(), key, is_new)
+        (group, key, is_new)
+    }
+
+    fn add(&mut self, selector: &Selector) -> Arc<SelectorGroup> {
+        let group = Arc::new(SelectorGroup::new(selector.clone()));
+        self.groups.insert(selector.text().clone(), group.clone());
+        let prefix = selector.literal_prefix();
+        let alike = self.by_prefix.entry(prefix.into()).or_default();
+        if alike.is_empty() {
+            *self.prefix_lens.entry(prefix.len()).or_insert(0) += 1;
+        }
+        alike.push(group.clone());
+        group
+    }
+
+    /// Takes a group out of the index.
+    fn forget(&mut self, group: &Arc<SelectorGroup>) {
+        let prefix = group.selector.literal_prefix();
+        let Some(alike) = self.by_prefix.get_mut(prefix) else { return };
+        alike.retain(|other| !Arc::ptr_eq(other, group));
+        if !alike.is_empty() {
+            return;
+        }
+        self.by_prefix.remove(prefix);
+        if let Some(count) = self.prefix_lens.get_mut(&prefix.len()) {
+            *count -= 1;
+            if *count == 0 {
+                self.prefix_lens.remove(&prefix.len());
+            }
+        }
     }
 
     pub(crate) fn leave(&mut self, group: &Arc<SelectorGroup>, key: usize) {
@@ -80,10 +114,15 @@ impl SelectorRegistry {
     /// Takes the groups out that have no member.
     pub(crate) fn retire_emptied(&mut self) {
         self.emptied = false;
+        let mut retired = Vec::new();
         self.groups.retain(|_, group| {
             let is_empty = group.members.lock().is_empty();
             group.retired.store(is_empty, Ordering::Relaxed);
+            if is_empty {
+                retired.push(group.clone());
+            }
             !is_empty
         });
+        retired.iter().for_each(|group| self.forget(group));
     }
 }

@@ -232,9 +232,12 @@ impl Ring {
         self.entries.len()
     }
 
-    /// The sequence of the earliest event that a publisher gave this id.
-    pub(crate) fn sequence_of(&self, given_id: &EventId) -> Option<u64> {
-        self.given_ids.earliest(given_id)
+    /// The sequence of the earliest event that a publisher gave this id. Whoever may not see that event learns nothing of
+    /// its id either.
+    pub(crate) fn sequence_of(&self, given_id: &EventId, sight: &mut Sight<'_>) -> Option<u64> {
+        let sequence = self.given_ids.earliest(given_id)?;
+        let kept = self.first_after(sequence - 1).filter(|entry| entry.sequence == sequence);
+        kept.is_none_or(|entry| sight.sees(entry)).then_some(sequence)
     }
 
     /// Most cursors are near the newest frame: those are found without a search.

@@ -59,6 +59,16 @@ impl Selector {
         }
     }
 
+    /// What every topic meant begins with.
+    pub(crate) fn literal_prefix(&self) -> &str {
+        let text = self.text.as_str();
+        match &self.kind {
+            Kind::All => "",
+            Kind::Exact => text,
+            Kind::Template(_) => text.split('{').next().unwrap_or(text),
+        }
+    }
+
     /// The one topic meant, if this selector can match only one.
     pub fn as_exact(&self) -> Option<&TopicName> {
         matches!(self.kind, Kind::Exact).then_some(&self.text)

@@ -120,10 +120,10 @@ impl Several {
         if matches!(wanted, Wanted::Live) {
             return extent;
         }
-        self.topics.iter().for_each(|(topic, _)| extent.add(topic, wanted));
+        self.topics.iter().for_each(|(topic, _)| extent.add(topic, wanted, self.merge.grants()));
         if !self.groups.is_empty() {
             let groups: Vec<Arc<SelectorGroup>> = self.groups.iter().map(|(group, _)| group.clone()).collect();
-            extent.add_groups(&hub.inner.topics, &groups, wanted);
+            extent.add_groups(&hub.inner.topics, &groups, wanted, self.merge.grants());
         }
         extent
     }

@@ -2,6 +2,7 @@
 
 use sse_wire::EventId;
 
+use crate::grants::Sight;
 use crate::ring::{Floor, Ring};
 use crate::{Cursor, Epoch, Gap, GapReason};
 
@@ -81,23 +82,23 @@ impl Start {
 }
 
 impl Wanted {
-    /// The sequence wanted, as far as this ring knows it.
-    pub(crate) fn sequence_in(&self, ring: &Ring) -> Option<u64> {
+    /// The sequence wanted, as far as this ring knows it and somebody with this sight may learn of it.
+    fn sequence_in(&self, ring: &Ring, sight: &mut Sight<'_>) -> Option<u64> {
         match self {
             Self::Sequence(sequence) => Some(*sequence),
-            Self::Given(id) => ring.sequence_of(id),
+            Self::Given(id) => ring.sequence_of(id, sight),
             Self::Live | Self::Earliest | Self::Lost(_) => None,
         }
     }
 
     /// Where a subscriber of the one topic with this ring starts.
-    pub(crate) fn resolve(&self, ring: &Ring) -> Resolved {
+    pub(crate) fn resolve(&self, ring: &Ring, sight: &mut Sight<'_>) -> Resolved {
         let floor = ring.floor();
         match self {
             Self::Live => Resolved { cursor: ring.newest(), gap: None },
             Self::Earliest => Resolved { cursor: floor.sequence, gap: None },
             Self::Lost(reason) => Resolved { cursor: floor.sequence, gap: Some(*reason) },
-            Self::Sequence(_) | Self::Given(_) => match self.sequence_in(ring) {
+            Self::Sequence(_) | Self::Given(_) => match self.sequence_in(ring, sight) {
                 Some(cursor) if cursor >= floor.sequence => Resolved { cursor, gap: None },
                 Some(_) => Resolved { cursor: floor.sequence, gap: Some(floor.reason()) },
                 None => Resolved { cursor: floor.sequence, gap: Some(GapReason::Unknown) },

@@ -8,6 +8,7 @@ use futures_core::Stream;
 
 use crate::batch::{Batch, Delivery};
 use crate::followers::FollowerKind;
+use crate::grants::Sight;
 use crate::place::Place;
 use crate::read::{Missed, Read};
 use crate::several::{Several, StartGaps};
@@ -79,10 +80,11 @@ impl Subscription {
             return Poll::Ready(Some(self.told(gap)));
         }
         let mut batch = Batch::default();
-        let read = match &self.place {
-            Following::One { topic, key } => topic.read_place(*key, cx.waker(), &mut batch),
-            Following::Several(several) => several.merge.read(&self.hub.inner.order, cx.waker(), &mut batch),
-        };
+        let mut read = self.read(cx, &mut batch);
+        if matches!(read, Read::StartGap) && self.gaps.later.is_none() {
+            // Its host has told of it.
+            read = self.read(cx, &mut batch);
+        }
         self.count_replayed(&batch);
         match read {
             Read::CaughtUp => Poll::Pending,
@@ -98,6 +100,21 @@ impl Subscription {
             }
             Read::Evicted(reason) => Poll::Ready(Some(self.evicted(reason))),
         }
+    }
+
+    fn read(&self, cx: &Context<'_>, batch: &mut Batch) -> Read {
+        match &self.place {
+            Following::One { topic, key } => topic.read_place(*key, cx.waker(), batch),
+            Following::Several(several) => several.merge.read(&self.hub.inner.order, cx.waker(), batch),
+        }
+    }
+
+    /// What is missing at its start, for a host that tells of it in its own way: then no delivery does.
+    pub fn take_start_gap(&mut self) -> Option<Gap> {
+        let later = self.gaps.later.take();
+        let gap = self.gaps.first.take().or(later)?;
+        self.hub.inner.signals.gap(gap.reason);
+        Some(gap)
     }
 
     /// Whether the hub has found it too slow and its next delivery will say so. Its waker was woken: a host whose transport
@@ -165,7 +182,7 @@ fn join_one(
     let settled = hub.inner.order.settled(&[hub.inner.topics.shard_of(name)]);
     let wanted = start.wanted(hub.epoch(), settled);
     let joined = hub.inner.with_topic(name, |topic, state| {
-        let Resolved { cursor, gap } = wanted.resolve(&state.ring);
+        let Resolved { cursor, gap } = wanted.resolve(&state.ring, &mut Sight::new(&grants, name));
         if gap.is_none() && state.is_over_after(cursor) {
             return Err(SubscribeError::Ended);
         }

@@ -219,6 +219,10 @@ impl TopicState {
         self.followers.len()
     }
 
+    pub(crate) fn is_followed(&self) -> bool {
+        self.followers() > 0 || !self.groups.is_empty()
+    }
+
     pub(crate) fn join_group(&mut self, group: Arc<SelectorGroup>) {
         self.groups.push(group);
     }

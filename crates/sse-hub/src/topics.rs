@@ -95,6 +95,14 @@ impl Topics {
         Some(topic)
     }
 
+    /// Whether somebody follows the topic, by name or by a selector, or did until just now.
+    pub(crate) fn is_followed(&self, name: &TopicName) -> bool {
+        match self.tables[self.table_of(name)].find(name.as_str()) {
+            Some(topic) => topic.lock().is_followed(),
+            None => self.selectors.read().matching(name).next().is_some(),
+        }
+    }
+
     /// Forgets the topic but for its floor. Its shard's append lock is held, and it has been collected.
     pub(crate) fn remove(&self, topic: &Topic, floor: Floor) {
         self.tables[topic.table as usize].remove(topic, floor);

@@ -17,6 +17,7 @@ use crate::health;
 mod busy;
 mod envelope;
 mod follow;
+mod mercure;
 mod origin;
 mod problem;
 mod publish;
@@ -25,7 +26,7 @@ mod query;
 pub(crate) use origin::check_host;
 pub(crate) use problem::Problem;
 pub(crate) use query::HealthRoute;
-use query::Route;
+use query::{MERCURE, Route};
 
 /// Every answer's body.
 pub(crate) type ReplyBody = UnsyncBoxBody<Bytes, Infallible>;
@@ -37,6 +38,8 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> ReplyBody {
 
 /// Longer targets are refused: no topic of 1,024 bytes needs more, even percent-encoded three times over.
 const TARGET_BYTES_MAX: usize = 12 * 1024;
+/// Clients of the Mercure protocol name up to 1,000 topics in a target.
+const MERCURE_TARGET_BYTES_MAX: usize = 48 * 1024;
 
 /// Answers one request on the public listener. A stream that a writer takes over is never answered here: the connection
 /// is taken apart while this waits.
@@ -68,8 +71,9 @@ async fn route(
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, Problem> {
     let target_len = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
-    if target_len > TARGET_BYTES_MAX {
-        let detail = format!("the target has {target_len} bytes, more than {TARGET_BYTES_MAX}");
+    let bytes_max = if request.uri().path() == MERCURE { MERCURE_TARGET_BYTES_MAX } else { TARGET_BYTES_MAX };
+    if target_len > bytes_max {
+        let detail = format!("the target has {target_len} bytes, more than {bytes_max}");
         return Err(Problem::new(StatusCode::URI_TOO_LONG, "uri_too_long", detail));
     }
     origin::check_host(&request, &app.config)?;
@@ -92,6 +96,7 @@ async fn route(
             Method::OPTIONS => Ok(preflight(app, &request, "POST, OPTIONS")),
             _ => Err(Problem::method_not_allowed("POST, OPTIONS")),
         },
+        Route::Mercure => mercure::answer(app, connection, client, request).await,
         Route::Health(_) if !app.config.health_on_public => Err(Problem::not_found()),
         Route::Health(route) => health::answer(app, route, request.method()),
     }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use hyper::Version;
 use hyper::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
@@ -29,10 +30,11 @@ pub(crate) const RECEIVED_MAX: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct StreamPlan {
     pub(crate) source: Source,
-    /// What comes before the first event, and after the `retry:` line.
+    pub(crate) opening: Opening,
+    /// What comes between the opening and the first event.
     pub(crate) gap: Option<Gap>,
-    pub(crate) retry: Duration,
     pub(crate) shape: Shape,
+    pub(crate) notices: Notices,
     pub(crate) framing: Framing,
     /// The response's fields.
     pub(crate) headers: HeaderMap,
@@ -46,6 +48,34 @@ pub(crate) enum Source {
     Topic { feed: Feed, cursor: u64, replay_to: u64, grants: Grants },
     /// Several topics or templates.
     Several(Box<Subscription>),
+}
+
+/// The first bytes of a stream, which tell a browser that it is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Opening {
+    /// A `retry:` line.
+    Retry(Duration),
+    /// A comment without text.
+    Comment,
+}
+
+impl Opening {
+    pub(crate) fn text(self) -> Bytes {
+        match self {
+            Self::Retry(retry) => Frame::retry(retry).text(),
+            Self::Comment => Bytes::from_static(b":\n"),
+        }
+    }
+}
+
+/// Whether a stream speaks of itself, in events whose types begin with `sse.`.
+///
+/// Without them a gap cannot be told in the stream. So the stream ends there instead, and the client learns of the gap when
+/// it comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Notices {
+    On,
+    Off,
 }
 
 /// What an event's data looks like on this stream.
@@ -81,12 +111,12 @@ impl Framing {
 }
 
 impl StreamPlan {
-    /// Everything up to the first event: the head, the `retry:` line, a gap to be told of.
+    /// Everything up to the first event: the head, the opening, a gap to be told of.
     pub(crate) fn first_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(320);
         head_bytes(&self.headers, self.framing, &mut bytes);
-        push_frame(&mut bytes, &Frame::retry(self.retry), self.framing);
-        if let Some(gap) = &self.gap {
+        push_text(&mut bytes, &self.opening.text(), self.framing);
+        if let (Some(gap), Notices::On) = (&self.gap, self.notices) {
             push_frame(&mut bytes, &gap.frame(), self.framing);
         }
         bytes
@@ -141,6 +171,18 @@ pub(crate) fn push_frame(out: &mut Vec<u8>, frame: &Frame, framing: Framing) {
     match framing {
         Framing::Chunked => out.extend_from_slice(frame.chunk()),
         Framing::UntilClose => out.extend_from_slice(frame.text_bytes()),
+    }
+}
+
+/// Appends text in the stream's framing.
+fn push_text(out: &mut Vec<u8>, text: &[u8], framing: Framing) {
+    match framing {
+        Framing::Chunked => {
+            out.extend_from_slice(format!("{:x}\r\n", text.len()).as_bytes());
+            out.extend_from_slice(text);
+            out.extend_from_slice(b"\r\n");
+        }
+        Framing::UntilClose => out.extend_from_slice(text),
     }
 }
 

@@ -65,8 +65,8 @@ fn nothing_is_left_behind_the_end() {
         }
     }
     let feed = story.hub.feed(&name("job")).unwrap();
-    assert_eq!(feed.resolve(&sse_hub::Start::Live).unwrap_err(), SubscribeError::Ended);
-    assert_eq!(feed.resolve(&sse_hub::Start::Earliest).unwrap().0, 0);
+    assert_eq!(feed.resolve(&sse_hub::Start::Live, &sse_hub::Grants::None).unwrap_err(), SubscribeError::Ended);
+    assert_eq!(feed.resolve(&sse_hub::Start::Earliest, &sse_hub::Grants::None).unwrap().0, 0);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The hub's behaviour, as a host sees it.
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
+mod announcing;
 mod closing;
 mod forgetting;
 mod gaps;

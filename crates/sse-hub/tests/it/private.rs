@@ -1,7 +1,8 @@
 //! Events for those with a grant.
 
 use crate::story::{Story, name};
-use sse_hub::{FeedRead, Grants};
+use sse_hub::{FeedRead, GapReason, Grants, Publication, Selector, Start, SubscribeOptions};
+use sse_wire::{Event, EventId};
 
 /// Who sees an event of these topics.
 fn check(topics: &[&str], follows: &[&str], grants: &[&str], sees: bool) {
@@ -65,4 +66,23 @@ fn a_feed_moves_over_what_the_grants_do_not_show() {
     assert_eq!(read(2, &Grants::None), (vec![], 3));
     assert_eq!(read(0, &Grants::All), (vec![1, 2, 3], 3));
     assert_eq!(read(3, &Grants::All), (vec![], 3));
+}
+
+/// Its own id would tell that there was such an event.
+#[test]
+fn an_id_of_an_event_one_may_not_see_is_unknown() {
+    for follows in [&["a"][..], &["a", "b"], &["{x}"]] {
+        let story = Story::new();
+        let secret = Event::new("secret").with_id(EventId::parse("mine").unwrap());
+        story.hub.publish(Publication::new(name("a"), secret).private()).unwrap();
+        story.publish("a", "public");
+        let start_gap = |grants: &[&str]| {
+            let selectors = follows.iter().map(|text| Selector::parse(text).unwrap()).collect();
+            let grants = Grants::Selectors(grants.iter().map(|text| Selector::parse(text).unwrap()).collect());
+            let options = SubscribeOptions::selectors(selectors).from(Start::parse("mine")).with_grants(grants);
+            story.hub.subscribe(options).unwrap().take_start_gap().map(|gap| gap.reason)
+        };
+        assert_eq!(start_gap(&["a"]), None, "{follows:?}");
+        assert_eq!(start_gap(&["b"]), Some(GapReason::Unknown), "{follows:?}");
+    }
 }

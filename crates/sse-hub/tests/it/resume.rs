@@ -148,7 +148,7 @@ fn a_feed_resolves_as_a_subscription_does() {
     story.publish_all("a", ["x", "y", "z"]);
     let feed = story.hub.feed(&name("a")).unwrap();
     let resolved = |id: &str| {
-        let (cursor, gap) = feed.resolve(&sse_hub::Start::parse(id)).unwrap();
+        let (cursor, gap) = feed.resolve(&sse_hub::Start::parse(id), &sse_hub::Grants::None).unwrap();
         (cursor, gap.map(|gap| (gap.reason.as_str(), gap.resumed_after.sequence)))
     };
     assert_eq!(resolved(""), (3, None));

@@ -215,7 +215,7 @@ impl Client {
         let grants = if self.granted { Grants::Selectors([Selector::exact(name(0))].into()) } else { Grants::None };
         if let Way::Feed(topic) = self.way {
             let feed = world.hub.feed(&name(topic))?;
-            let (cursor, first) = feed.resolve(&start)?;
+            let (cursor, first) = feed.resolve(&start, &grants)?;
             return Ok(Source::Feed { feed, cursor, first, grants, over: false });
         }
         let options = SubscribeOptions::selectors(self.way.selectors()).from(start).with_grants(grants);

@@ -56,6 +56,14 @@ settings! {
         cors_origin: Vec<WebOrigin> = nothing(), restart;
     }
 
+    "Mercure" {
+        /// Tell streams of the Mercure path of gaps, ends and reconnects by `sse.` events too. Without them such a stream ends
+        /// where it would be told, and its client learns of the gap when it comes back.
+        mercure_signals: bool = default("off"), restart;
+        /// Announce who follows what by private events, and answer the subscriptions API of the Mercure protocol.
+        subscriptions: bool = default("off"), restart;
+    }
+
     "Threads" {
         /// Slices of the topics, each behind its own lock. More than cores costs a little memory and gains nothing.
         shards: NonZeroUsize = machine("cores", |machine| machine.cores.to_string()).at_most("4096"), restart;

@@ -9,20 +9,25 @@ use super::{Problem, ReplyBody, full};
 use crate::app::{App, Busy};
 use crate::config::BusyReply;
 use crate::limits::Exceeded;
-use crate::stream::{body, head_fields};
+use crate::stream::{Notices, body, head_fields};
 
 /// The shortest and longest wait that a busy server asks for.
 const RETRY_MILLIS: (u64, u64) = (5_000, 15_000);
 
 /// Turns a client away that wants a stream, before any work is done for it. A native `EventSource` gives up for good on any
 /// status but 200, so it gets a stream that asks it to come back and ends.
-pub(super) fn reply<B>(app: &App, request: &Request<B>, busy: Busy) -> Result<Response<ReplyBody>, Problem> {
+pub(super) fn reply<B>(
+    app: &App,
+    request: &Request<B>,
+    busy: Busy,
+    notices: Notices,
+) -> Result<Response<ReplyBody>, Problem> {
     app.signals.connection_rejected(busy.reason());
     let retry = Duration::from_millis(fastrand::u64(RETRY_MILLIS.0..=RETRY_MILLIS.1));
     if app.config.busy_reply == BusyReply::Unavailable || !is_event_source(request) {
         return Err(busy.into_problem(retry));
     }
-    let mut response = Response::new(full(body::busy_text(retry)));
+    let mut response = Response::new(full(body::busy_text(retry, notices)));
     *response.headers_mut() = head_fields();
     Ok(response)
 }

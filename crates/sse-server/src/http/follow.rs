@@ -1,12 +1,13 @@
 //! Following over HTTP: a request to a stream.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use hyper::body::Incoming;
-use hyper::header::{HeaderMap, HeaderName, USER_AGENT};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode};
-use sse_hub::{Selector, Start, SubscribeError, SubscribeOptions, TopicName};
+use sse_hub::{Gap, Selector, Start, SubscribeError, SubscribeOptions, TopicName};
 
 use super::{Problem, ReplyBody, busy, full, origin, query};
 use crate::access::Access;
@@ -14,21 +15,34 @@ use crate::app::{App, Busy};
 use crate::connection::ConnectionState;
 use crate::limits::Shares;
 use crate::stream::{
-    FollowedTopics, Framing, RemoteAddr, Shape, Source, StreamInfo, StreamPlan, body, head_fields, jittered,
+    FollowedTopics, Framing, Notices, Opening, RemoteAddr, Shape, Source, StreamInfo, StreamPlan, body, head_fields,
+    jittered,
 };
 
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// A `Last-Event-ID` is an id that a publisher chose or the server made: longer ones are an attack.
 const LAST_EVENT_ID_BYTES_MAX: usize = 1024;
 /// Bytes of a user agent that are worth keeping.
 const USER_AGENT_BYTES_MAX: usize = 256;
 
-/// What the request asks to follow.
+/// What a request asks to follow.
 #[derive(Debug)]
-struct Wish {
-    selectors: Vec<Selector>,
-    start: Start,
-    shape: Shape,
+pub(super) struct Wish {
+    pub(super) selectors: Vec<Selector>,
+    pub(super) start: Start,
+    pub(super) shape: Shape,
+    pub(super) manner: Manner,
+}
+
+/// How a stream is written, by the protocol it was asked for in.
+#[derive(Debug)]
+pub(super) struct Manner {
+    pub(super) opening: Opening,
+    pub(super) notices: Notices,
+    /// The head's fields, but for those of the connection and of origins.
+    pub(super) headers: HeaderMap,
+    /// The head says where the stream begins: after the id that was asked for, or with all that is kept.
+    pub(super) tells_start: bool,
 }
 
 /// `GET /events/{topic}` and `GET /events?topic=..`.
@@ -38,105 +52,156 @@ pub(super) async fn follow(
     request: Request<Incoming>,
     topic: Option<TopicName>,
 ) -> Result<Response<ReplyBody>, Problem> {
-    if let Some(busy) = app.busy(connection) {
-        return busy::reply(app, &request, busy);
-    }
-    let client = app.limits.client(connection.remote_addr(), request.headers());
-    if let Err(exceeded) = app.limits.subscribes(client.ip()) {
-        return busy::reply(app, &request, Busy::Exceeded(exceeded));
-    }
+    let asking = match Asking::admit(app, connection, &request) {
+        Ok(asking) => asking,
+        Err(busy) => return busy::reply(app, &request, busy, Notices::On),
+    };
     let access = app.access.subscriber(&request, None).await.inspect_err(|error| {
         app.signals.connection_rejected(error.as_str());
     })?;
-    let wish = Wish::parse(&request, topic)?;
+    let wish = Wish::parse(app, &request, topic)?;
     check_topics(wish.selectors.len(), app.config.topics_per_subscription_max.get())?;
-    let mut headers = head_fields();
-    origin::add_cors(&mut headers, request.headers(), &app.config);
-    if request.method() == Method::HEAD {
-        let mut response = Response::new(full(""));
-        *response.headers_mut() = headers;
-        return Ok(response);
+    asking.open(&access, wish).await
+}
+
+/// A request for a stream that may be made now.
+pub(super) struct Asking<'a> {
+    app: &'a Arc<App>,
+    connection: &'a Arc<ConnectionState>,
+    request: &'a Request<Incoming>,
+    client: SocketAddr,
+}
+
+impl<'a> Asking<'a> {
+    /// Before any work is done for it.
+    ///
+    /// # Errors
+    /// Why the client has to come back later.
+    pub(super) fn admit(
+        app: &'a Arc<App>,
+        connection: &'a Arc<ConnectionState>,
+        request: &'a Request<Incoming>,
+    ) -> Result<Self, Busy> {
+        let client = app.limits.client(connection.remote_addr(), request.headers());
+        let is_over = || app.limits.subscribes(client.ip()).err().map(Busy::Exceeded);
+        match app.busy(connection).or_else(is_over) {
+            Some(busy) => Err(busy),
+            None => Ok(Self { app, connection, request, client }),
+        }
     }
-    let shares = match app.limits.take_shares(connection.remote_addr().ip(), client.ip(), access.subject()) {
-        Ok(shares) => shares,
-        Err(exceeded) => return busy::reply(app, &request, Busy::Exceeded(exceeded)),
-    };
-    let caller = Caller { connection, remote_addr: RemoteAddr(client), shares };
-    let plan = match plan(app, caller, &request, wish, &access, headers) {
-        Ok(plan) => plan,
-        // Not an error: the client is to stop coming back (WHATWG HTML, 9.2.3).
-        Err(SubscribeError::Ended) => return Ok(no_content()),
-        Err(error) => return Err(error.into()),
-    };
-    if app.writers.is_some() {
-        connection.hand_over(plan);
-        // The connection is taken apart at the end of the poll that this stays pending in.
-        return std::future::pending().await;
+
+    /// Makes the request a stream.
+    pub(super) async fn open(self, access: &Access, wish: Wish) -> Result<Response<ReplyBody>, Problem> {
+        let Self { app, connection, request, client } = self;
+        if request.method() == Method::HEAD {
+            let mut response = Response::new(full(""));
+            *response.headers_mut() = wish.manner.headers;
+            return Ok(response);
+        }
+        let peer = connection.remote_addr().ip();
+        let shares = match app.limits.take_shares(peer, client.ip(), access.subject()) {
+            Ok(shares) => shares,
+            Err(exceeded) => return busy::reply(app, request, Busy::Exceeded(exceeded), wish.manner.notices),
+        };
+        let plan = match self.plan(access, wish, shares) {
+            Ok(plan) => plan,
+            // Not an error: the client is to stop coming back (WHATWG HTML, 9.2.3).
+            Err(SubscribeError::Ended) => return Ok(no_content()),
+            Err(error) => return Err(error.into()),
+        };
+        if app.writers.is_some() {
+            connection.hand_over(plan);
+            // The connection is taken apart at the end of the poll that this stays pending in.
+            return std::future::pending().await;
+        }
+        Ok(body::respond(app, connection, plan))
     }
-    Ok(body::respond(app, connection, plan))
+
+    fn plan(&self, access: &Access, wish: Wish, shares: Option<Box<Shares>>) -> Result<StreamPlan, SubscribeError> {
+        let Self { app, connection, request, client } = self;
+        let Wish { selectors, start, shape, manner } = wish;
+        let topics = match &selectors[..] {
+            [only] if only.as_exact().is_some() => FollowedTopics::One(only.text().clone()),
+            _ => FollowedTopics::Several(texts(&selectors).into()),
+        };
+        let (source, gap) = self.source(access, selectors, &start, &topics, manner.notices)?;
+        let Manner { opening, notices, mut headers, tells_start } = manner;
+        if tells_start {
+            headers.extend(start_field(&start, gap.as_ref()));
+        }
+        origin::add_cors(&mut headers, request.headers(), &app.config);
+        let user_agent = request.headers().get(USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let user_agent: String = user_agent.unwrap_or_default().chars().take(USER_AGENT_BYTES_MAX).collect();
+        let info = StreamInfo {
+            remote_addr: RemoteAddr(*client),
+            user_agent: app.user_agents.intern(&user_agent),
+            topics,
+            connected_at: Instant::now(),
+            _permit: connection.take_permit(),
+            _shares: shares,
+        };
+        let framing = Framing::of(request.version(), request.headers());
+        Ok(StreamPlan { source, opening, gap, shape, notices, framing, headers, info })
+    }
+
+    /// Where the stream's frames come from, and what is missing at its start.
+    fn source(
+        &self,
+        access: &Access,
+        selectors: Vec<Selector>,
+        start: &Start,
+        topics: &FollowedTopics,
+        notices: Notices,
+    ) -> Result<(Source, Option<Gap>), SubscribeError> {
+        let app = self.app;
+        let grants = access.grants();
+        match topics {
+            FollowedTopics::One(topic) if app.writers.is_some() => {
+                let feed = app.hub.feed(topic)?;
+                let (cursor, gap) = feed.resolve(start, &grants)?;
+                if let Some(gap) = &gap {
+                    app.signals.gaps(gap.reason.as_str(), 1);
+                }
+                let (replay_to, grants) = (feed.newest(), grants.within(topic));
+                Ok((Source::Topic { feed, cursor, replay_to, grants }, gap))
+            }
+            _ => {
+                let options = SubscribeOptions::selectors(selectors).from(start.clone()).with_grants(grants);
+                let mut subscription = app.hub.subscribe(options)?;
+                // With notices the subscription tells of it in its place.
+                let gap = if notices == Notices::Off { subscription.take_start_gap() } else { None };
+                Ok((Source::Several(Box::new(subscription)), gap))
+            }
+        }
+    }
+}
+
+/// The `Last-Event-ID` of the answer: what precedes the first event sent. A client that finds another id there than it asked
+/// for has missed something.
+fn start_field(start: &Start, gap: Option<&Gap>) -> Option<(HeaderName, HeaderValue)> {
+    let earliest = HeaderValue::from_static("earliest");
+    let value = match start {
+        Start::Live => return None,
+        Start::After(id) if gap.is_none() => HeaderValue::from_bytes(id.as_bytes()).unwrap_or(earliest),
+        Start::After(_) | Start::Earliest => earliest,
+    };
+    Some((LAST_EVENT_ID, value))
+}
+
+fn texts(selectors: &[Selector]) -> String {
+    selectors.iter().map(|selector| selector.text().as_str()).collect::<Vec<_>>().join(" ")
 }
 
 /// Whether one stream may follow so many topics and templates.
-fn check_topics(selectors: usize, selectors_max: usize) -> Result<(), Problem> {
+pub(super) fn check_topics(selectors: usize, selectors_max: usize) -> Result<(), Problem> {
     if selectors > selectors_max {
         return Err(SubscribeError::TooManyTopics { selectors, selectors_max }.into());
     }
     Ok(())
 }
 
-/// Whose stream it will be.
-struct Caller<'a> {
-    connection: &'a ConnectionState,
-    remote_addr: RemoteAddr,
-    shares: Option<Box<Shares>>,
-}
-
-fn plan(
-    app: &App,
-    caller: Caller<'_>,
-    request: &Request<Incoming>,
-    wish: Wish,
-    access: &Access,
-    headers: HeaderMap,
-) -> Result<StreamPlan, SubscribeError> {
-    let Wish { selectors, start, shape } = wish;
-    let topics = match &selectors[..] {
-        [only] if only.as_exact().is_some() => FollowedTopics::One(only.text().clone()),
-        _ => FollowedTopics::Several(selectors.iter().map(|s| s.text().as_str()).collect::<Vec<_>>().join(" ").into()),
-    };
-    let grants = access.grants();
-    let (source, gap) = match &topics {
-        FollowedTopics::One(topic) if app.writers.is_some() => {
-            let feed = app.hub.feed(topic)?;
-            let (cursor, gap) = feed.resolve(&start)?;
-            if let Some(gap) = &gap {
-                app.signals.gaps(gap.reason.as_str(), 1);
-            }
-            let replay_to = feed.newest();
-            (Source::Topic { feed, cursor, replay_to, grants: grants.within(topic) }, gap)
-        }
-        _ => {
-            let options = SubscribeOptions::selectors(selectors).from(start).with_grants(grants);
-            (Source::Several(Box::new(app.hub.subscribe(options)?)), None)
-        }
-    };
-    let user_agent = request.headers().get(USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));
-    let user_agent: String = user_agent.unwrap_or_default().chars().take(USER_AGENT_BYTES_MAX).collect();
-    let info = StreamInfo {
-        remote_addr: caller.remote_addr,
-        user_agent: app.user_agents.intern(&user_agent),
-        topics,
-        connected_at: Instant::now(),
-        _permit: caller.connection.take_permit(),
-        _shares: caller.shares,
-    };
-    let retry = jittered(app.config.retry, app.config.retry_jitter.get());
-    let framing = Framing::of(request.version(), request.headers());
-    Ok(StreamPlan { source, gap, retry, shape, framing, headers, info })
-}
-
 impl Wish {
-    fn parse(request: &Request<Incoming>, topic: Option<TopicName>) -> Result<Self, Problem> {
+    fn parse(app: &App, request: &Request<Incoming>, topic: Option<TopicName>) -> Result<Self, Problem> {
         let mut selectors: Vec<Selector> = topic.into_iter().map(Selector::exact).collect();
         let mut last_event_id = None;
         let mut shape = Shape::Plain;
@@ -158,12 +223,18 @@ impl Wish {
             return Err(Problem::bad("topic", "no topic is named; use /events/{topic} or /events?topic=a&topic=b"));
         }
         let start = start(request.headers(), last_event_id)?;
-        Ok(Self { selectors, start, shape })
+        let manner = Manner {
+            opening: Opening::Retry(jittered(app.config.retry, app.config.retry_jitter.get())),
+            notices: Notices::On,
+            headers: head_fields(),
+            tells_start: false,
+        };
+        Ok(Self { selectors, start, shape, manner })
     }
 }
 
 /// Where to start: the header wins over the query, an empty one says nothing.
-fn start(headers: &HeaderMap, query: Option<String>) -> Result<Start, Problem> {
+pub(super) fn start(headers: &HeaderMap, query: Option<String>) -> Result<Start, Problem> {
     let header = match headers.get(LAST_EVENT_ID) {
         Some(value) => {
             let text = std::str::from_utf8(value.as_bytes());

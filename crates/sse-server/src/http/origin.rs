@@ -95,7 +95,8 @@ pub(crate) fn add_cors(headers: &mut HeaderMap, request: &HeaderMap, config: &Co
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone())
         }
     };
-    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Last-Event-ID"));
+    headers
+        .insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Last-Event-ID, Mercure-Last-Event-ID, Link"));
 }
 
 /// Adds the answer to a preflight (Fetch, 3.2.2).

@@ -15,6 +15,7 @@ use sse_hub::{Publication, PublishError, Receipt, TopicName};
 use sse_wire::Event;
 
 use super::envelope::{Publications, parse_json, parse_lines, with_fields};
+use super::mercure::check_reserved;
 use super::{Problem, ReplyBody, json, origin, query};
 use crate::access::Access;
 use crate::app::App;
@@ -105,21 +106,28 @@ async fn admit<B>(app: &App, client: IpAddr, request: &Request<B>) -> Result<Acc
     let access = app.access.publisher(request, None).await?;
     app.limits.publishes_of(access.subject(), 1)?;
     origin::check_publisher_origin(request, &app.config)?;
+    check_encoding(request)?;
+    Ok(access)
+}
+
+/// # Errors
+/// 415 for a body that would have to be unpacked.
+pub(super) fn check_encoding<B>(request: &Request<B>) -> Result<(), Problem> {
     let encoding = request.headers().get(CONTENT_ENCODING);
     if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         let detail = "a content encoding is not accepted: send the body as it is";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_encoding", detail));
     }
-    Ok(access)
+    Ok(())
 }
 
 /// Whether the publisher may publish to all of these topics.
 fn check_grant(access: &Access, topics: &[TopicName]) -> Result<(), Problem> {
     let detail = "the token does not grant publishing to this";
-    if access.may_publish(topics) { Ok(()) } else { Err(Problem::not_granted(detail)) }
+    if access.may_publish(topics) { check_reserved(topics) } else { Err(Problem::not_granted(detail)) }
 }
 
-fn conclude(
+pub(super) fn conclude(
     app: &App,
     started: Instant,
     answer: Result<Response<ReplyBody>, Problem>,
@@ -157,7 +165,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn parse_retry(text: &str) -> Result<u64, Problem> {
+pub(super) fn parse_retry(text: &str) -> Result<u64, Problem> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits
         .then(|| text.parse().ok())
@@ -171,7 +179,7 @@ fn is_ndjson(headers: &HeaderMap) -> bool {
 }
 
 /// Reads a body within its bound and deadline.
-async fn read_body(body: Incoming, bytes_max: usize) -> Result<Bytes, Problem> {
+pub(super) async fn read_body(body: Incoming, bytes_max: usize) -> Result<Bytes, Problem> {
     if super::declared_len(&body) > bytes_max as u64 {
         return Err(Problem::too_large(bytes_max));
     }

@@ -7,6 +7,9 @@ use sse_hub::TopicName;
 
 use super::Problem;
 
+/// Where clients of the Mercure protocol look for a hub.
+pub(crate) const MERCURE: &str = "/.well-known/mercure";
+
 /// What the path names.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Route {
@@ -16,6 +19,8 @@ pub(crate) enum Route {
     Events,
     /// `/publish`.
     Publish,
+    /// The Mercure hub.
+    Mercure,
     /// `/livez`, `/readyz` or `/metrics`.
     Health(HealthRoute),
 }
@@ -35,6 +40,7 @@ impl Route {
         match path {
             "/events" => Ok(Self::Events),
             "/publish" => Ok(Self::Publish),
+            MERCURE => Ok(Self::Mercure),
             _ => match path.strip_prefix("/events/") {
                 Some(topic) => decode_topic(topic).map(Self::Topic),
                 None => HealthRoute::parse(path).map(Self::Health).ok_or_else(Problem::not_found),
@@ -81,7 +87,11 @@ fn pair(pair: &str) -> Result<Pair<'_>, Problem> {
     Ok((decode(name)?, decode(value)?))
 }
 
-fn decode(text: &str) -> Result<Cow<'_, str>, Problem> {
+/// One name or value, decoded.
+///
+/// # Errors
+/// As [`pairs`].
+pub(crate) fn decode(text: &str) -> Result<Cow<'_, str>, Problem> {
     let spaced = if text.contains('+') { Cow::Owned(text.replace('+', " ")) } else { Cow::Borrowed(text) };
     let not_utf8 = |_| Problem::bad("query", "the query is not UTF-8");
     match spaced {

@@ -18,7 +18,7 @@ use sse_hub::{Delivery, Subscription};
 use sse_wire::Frame;
 use tokio::time::Sleep;
 
-use super::{EndReason, Framing, Shape, Source, StreamInfo, StreamPlan, envelope_frame, reconnect_frame};
+use super::{EndReason, Framing, Notices, Shape, Source, StreamInfo, StreamPlan, envelope_frame, reconnect_frame};
 use crate::app::App;
 use crate::connection::ConnectionState;
 use crate::fan_out::FanOut;
@@ -26,13 +26,12 @@ use crate::http::ReplyBody;
 use crate::signals::Signals;
 
 /// The whole body for a client that is to come back later.
-pub(crate) fn busy_text(retry: Duration) -> Bytes {
-    let text = [Frame::retry(retry).text(), busy_frame().text()].concat();
-    Bytes::from(text)
-}
-
-fn busy_frame() -> Frame {
-    reconnect_frame(EndReason::Busy)
+pub(crate) fn busy_text(retry: Duration, notices: Notices) -> Bytes {
+    let retry = Frame::retry(retry).text();
+    match notices {
+        Notices::On => Bytes::from([retry, reconnect_frame(EndReason::Busy).text()].concat()),
+        Notices::Off => retry,
+    }
 }
 
 /// The answer whose body is the stream.
@@ -119,6 +118,7 @@ struct StreamBody {
     app: Arc<App>,
     stream: SharedStream,
     shape: Shape,
+    notices: Notices,
     first: Option<Bytes>,
     info: StreamInfo,
     waker: Arc<BodyWaker>,
@@ -136,7 +136,8 @@ impl StreamBody {
         Self {
             stream: Arc::new(Mutex::new(BodyStream::new(*subscription))),
             shape: plan.shape,
-            first: Some(Frame::retry(plan.retry).text()),
+            notices: plan.notices,
+            first: Some(plan.opening.text()),
             info: plan.info,
             waker: BodyWaker::new(&app.signals),
             heartbeat: Box::pin(tokio::time::sleep(app.config.heartbeat_interval)),
@@ -145,29 +146,25 @@ impl StreamBody {
         }
     }
 
-    /// The bytes of a delivery; an empty piece ends the stream.
-    fn encode(&self, stream: &mut BodyStream, delivery: Option<Delivery>) -> Bytes {
+    /// The bytes of a delivery, or the reason to end the stream.
+    fn encode(&self, delivery: Option<Delivery>) -> Result<Bytes, EndReason> {
+        let is_silent = self.notices == Notices::Off;
         match delivery {
             Some(Delivery::Frames(batch)) => {
                 self.app.signals.delivered(batch.items().len());
                 let mut bytes = Vec::new();
-                for item in batch.items() {
+                for item in batch.items().iter().filter(|item| !(is_silent && item.is_end)) {
                     match self.shape {
                         Shape::Plain => bytes.extend_from_slice(item.frame.text_bytes()),
                         Shape::Envelope => bytes.extend_from_slice(envelope_frame(item).text_bytes()),
                     }
                 }
-                bytes.into()
+                Ok(bytes.into())
             }
-            Some(Delivery::Gap(gap)) => gap.frame().text(),
-            Some(Delivery::Evicted(_)) => {
-                stream.ended = Some(EndReason::Lagged);
-                Bytes::new()
-            }
-            None => {
-                stream.ended = Some(EndReason::Ended);
-                Bytes::new()
-            }
+            Some(Delivery::Gap(_)) if is_silent => Err(EndReason::Lagged),
+            Some(Delivery::Gap(gap)) => Ok(gap.frame().text()),
+            Some(Delivery::Evicted(_)) => Err(EndReason::Lagged),
+            None => Err(EndReason::Ended),
         }
     }
 
@@ -183,14 +180,23 @@ impl StreamBody {
         }
         if let Poll::Ready(reason) = self.end.as_mut().poll(cx) {
             stream.ended = Some(reason);
-            return Poll::Ready(Some(reconnect_frame(reason).text()));
+            return Poll::Ready((self.notices == Notices::On).then(|| reconnect_frame(reason).text()));
         }
         let fan_out = self.waker.arm(cx.waker());
         let waker = Waker::from(self.waker.clone());
-        if let Poll::Ready(delivery) = stream.subscription.poll_delivery(&mut Context::from_waker(&waker)) {
-            stream.fan_out = fan_out.or(stream.fan_out.take());
-            let bytes = self.encode(&mut stream, delivery);
-            return Poll::Ready((!bytes.is_empty()).then_some(bytes));
+        while let Poll::Ready(delivery) = stream.subscription.poll_delivery(&mut Context::from_waker(&waker)) {
+            match self.encode(delivery) {
+                // It held nothing but ends that are not told.
+                Ok(bytes) if bytes.is_empty() => (),
+                Ok(bytes) => {
+                    stream.fan_out = fan_out.or(stream.fan_out.take());
+                    return Poll::Ready(Some(bytes));
+                }
+                Err(reason) => {
+                    stream.ended = Some(reason);
+                    return Poll::Ready(None);
+                }
+            }
         }
         if self.heartbeat.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Some(Bytes::from_static(b": ping\n\n")));

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use sse_hub::{Delivery, FeedRead};
 
 use super::entry::{Behind, EntrySource, Place, Written};
-use super::lane::{Next, encode};
+use super::lane::{LaneKey, Next, encode};
 use super::thread::WriterThread;
-use crate::stream::{EndReason, Framing, Shape};
+use crate::stream::{EndReason, Framing, Notices, Shape};
 
 /// Bytes written to one stream in a row, so that a long replay does not hold up the others.
 const BYTES_PER_TURN: usize = 256 * 1024;
@@ -137,7 +137,8 @@ impl WriterThread {
             return Step::Done;
         }
         behind.cursor = lane.conflated(behind.cursor);
-        let plain = lane.key.shape == Shape::Plain && lane.key.framing == Framing::Chunked;
+        let LaneKey { shape, framing, notices, .. } = lane.key;
+        let plain = (shape, framing, notices) == (Shape::Plain, Framing::Chunked, Notices::On);
         if plain && let FeedRead::Frames { batch, cursor } = lane.feed.read_after(behind.cursor, &lane.key.grants) {
             let ends = batch.items().last().is_some_and(|item| item.is_end);
             self.settings.signals.delivered(batch.items().len());
@@ -150,10 +151,13 @@ impl WriterThread {
                 behind.cursor = lane.head.max(behind.cursor);
                 Step::Continue
             }
-            Next::Gap { bytes, cursor } => {
+            Next::Gap { bytes, cursor, ends } => {
                 self.settings.signals.gaps("lagged", 1);
                 behind.pending = bytes;
                 behind.cursor = cursor;
+                if let Some(reason) = ends {
+                    self.end_stream(key, reason);
+                }
                 Step::Continue
             }
             Next::Bytes { bytes, batch, cursor, ends } => {
@@ -161,8 +165,8 @@ impl WriterThread {
                 self.settings.signals.replayed(batch.frames_up_to(behind.replay_to));
                 behind.pending = bytes;
                 behind.cursor = cursor;
-                if ends {
-                    self.end_stream(key, EndReason::Ended);
+                if let Some(reason) = ends {
+                    self.end_stream(key, reason);
                 }
                 Step::Continue
             }
@@ -186,7 +190,7 @@ impl WriterThread {
         behind.note(written, self.now);
         behind.cursor = cursor;
         if written < total {
-            behind.pending = encode(batch.items(), Shape::Plain, Framing::Chunked).slice(written..);
+            behind.pending = encode(batch.items(), Shape::Plain, Framing::Chunked, Notices::On).slice(written..);
             behind.blocked = true;
         }
         if ends {
@@ -214,7 +218,11 @@ impl WriterThread {
             }
             std::task::Poll::Ready(Some(Delivery::Frames(batch))) => {
                 self.settings.signals.delivered(batch.items().len());
-                behind.pending = encode(batch.items(), own.shape, own.framing);
+                behind.pending = encode(batch.items(), own.shape, own.framing, own.notices);
+                Step::Continue
+            }
+            std::task::Poll::Ready(Some(Delivery::Gap(_))) if own.notices == Notices::Off => {
+                self.end_stream(key, EndReason::Lagged);
                 Step::Continue
             }
             std::task::Poll::Ready(Some(Delivery::Gap(gap))) => {

@@ -10,7 +10,7 @@ use sse_wire::Frame;
 use super::entry::{Ending, EntrySource, Written};
 use super::thread::WriterThread;
 use super::wheel::{Due, TICK, Tick};
-use crate::stream::{EndReason, Framing, last_bytes, push_frame, reconnect_frame};
+use crate::stream::{EndReason, Framing, Notices, last_bytes, push_frame, reconnect_frame};
 
 static HEARTBEAT: LazyLock<Frame> = LazyLock::new(|| Frame::comment("ping").expect("it is one line"));
 
@@ -109,9 +109,16 @@ impl WriterThread {
         }
     }
 
+    fn notices(&self, key: u32) -> Notices {
+        match &self.entries[key as usize].source {
+            EntrySource::Lane { lane, .. } => self.lanes[*lane as usize].key.notices,
+            EntrySource::Own(own) => own.notices,
+        }
+    }
+
     /// Plans the stream's end: what is pending, the reason, the last chunk. A closed topic's stream has had its `sse.end`.
     pub(super) fn end_stream(&mut self, key: u32, reason: EndReason) {
-        let framing = self.framing(key);
+        let (framing, notices) = (self.framing(key), self.notices(key));
         if self.entries[key as usize].behind.is_none() {
             // One that still waits for a round ends without it: it will resume by its last id.
             self.fall_behind_here(key, Bytes::new());
@@ -121,7 +128,7 @@ impl WriterThread {
             return;
         }
         let mut bytes = behind.pending.to_vec();
-        if reason != EndReason::Ended {
+        if reason != EndReason::Ended && notices == Notices::On {
             push_frame(&mut bytes, &reconnect_frame(reason), framing);
         }
         bytes.extend_from_slice(last_bytes(framing));
@@ -180,6 +187,11 @@ impl WriterThread {
         }
         match bounds.policy {
             SlowPolicy::Evict => {
+                self.settings.signals.eviction("lagged");
+                Some(EndReason::Lagged)
+            }
+            // It cannot be told what it would miss: it is to come back, and learns it then.
+            SlowPolicy::Skip if self.lanes[lane as usize].key.notices == Notices::Off => {
                 self.settings.signals.eviction("lagged");
                 Some(EndReason::Lagged)
             }

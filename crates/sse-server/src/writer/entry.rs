@@ -10,7 +10,7 @@ use sse_hub::{LagJudge, Subscription};
 
 use super::Seat;
 use super::wheel::Tick;
-use crate::stream::{EndReason, Framing, RECEIVED_MAX, Shape, StreamInfo};
+use crate::stream::{EndReason, Framing, Notices, RECEIVED_MAX, Shape, StreamInfo};
 
 /// One stream. There may be tens of thousands, so it is small: what only slow or several-topic streams need is boxed.
 #[derive(Debug)]
@@ -64,6 +64,7 @@ pub(super) struct Own {
     pub(super) waker: std::task::Waker,
     pub(super) shape: Shape,
     pub(super) framing: Framing,
+    pub(super) notices: Notices,
 }
 
 /// Where a stream stands that is not caught up.

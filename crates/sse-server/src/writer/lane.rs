@@ -11,7 +11,7 @@ use sse_wire::Frame;
 use super::entry::Place;
 use super::wheel::Tick;
 use crate::fan_out::FanOut;
-use crate::stream::{Framing, Shape, envelope_frame, push_frame};
+use crate::stream::{EndReason, Framing, Notices, Shape, envelope_frame, push_frame};
 
 /// What makes two streams' bytes identical.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -19,6 +19,7 @@ pub(super) struct LaneKey {
     pub(super) topic: TopicName,
     pub(super) shape: Shape,
     pub(super) framing: Framing,
+    pub(super) notices: Notices,
     /// Which private events its followers see.
     pub(super) grants: Grants,
 }
@@ -57,7 +58,7 @@ pub(super) struct Round {
     pub(super) bytes: Bytes,
     pub(super) frames: usize,
     /// The last thing of its topic was among it.
-    pub(super) ends: bool,
+    pub(super) ends: Option<EndReason>,
     /// Streams that have it whole.
     pub(super) sent: usize,
     /// Recorded when the round is over.
@@ -72,28 +73,33 @@ pub(super) enum Next {
         bytes: Bytes,
         batch: Batch,
         cursor: u64,
-        ends: bool,
+        ends: Option<EndReason>,
     },
-    /// The event that tells of a gap, which ends at `cursor`.
+    /// The event that tells of a gap, which ends at `cursor`. Untold, it ends the stream.
     Gap {
         bytes: Bytes,
         cursor: u64,
+        ends: Option<EndReason>,
     },
     CaughtUp,
 }
 
 impl Lane {
-    /// What comes after `cursor`, as one run of bytes. A gap is written as its event.
+    /// What comes after `cursor`, as one run of bytes. A gap is written as its event, where it can be told.
     pub(super) fn next_after(&self, cursor: u64) -> Next {
         match self.feed.read_after(cursor, &self.key.grants) {
             FeedRead::CaughtUp => Next::CaughtUp,
             FeedRead::Frames { batch, cursor } => {
-                let ends = batch.items().last().is_some_and(|item| item.is_end);
+                let is_end = batch.items().last().is_some_and(|item| item.is_end);
+                let ends = is_end.then_some(EndReason::Ended);
                 Next::Bytes { bytes: self.encode(&batch), batch, cursor, ends }
             }
             FeedRead::Gap { resumed_after } => {
-                let gap = self.gap(cursor, resumed_after);
-                Next::Gap { bytes: self.frame_bytes(&gap.frame()), cursor: resumed_after }
+                let (bytes, ends) = match self.key.notices {
+                    Notices::On => (self.frame_bytes(&self.gap(cursor, resumed_after).frame()), None),
+                    Notices::Off => (Bytes::new(), Some(EndReason::Lagged)),
+                };
+                Next::Gap { bytes, cursor: resumed_after, ends }
             }
         }
     }
@@ -146,17 +152,21 @@ impl Lane {
     }
 
     fn encode(&self, batch: &Batch) -> Bytes {
-        encode(batch.items(), self.key.shape, self.key.framing)
+        let LaneKey { shape, framing, notices, .. } = self.key;
+        encode(batch.items(), shape, framing, notices)
     }
 }
 
 /// The items' bytes on a stream of this kind. A single frame is shared with the ring; several are put together once.
-pub(super) fn encode(items: &[Item], shape: Shape, framing: Framing) -> Bytes {
-    if let ([item], Shape::Plain, Framing::Chunked) = (items, shape, framing) {
+pub(super) fn encode(items: &[Item], shape: Shape, framing: Framing, notices: Notices) -> Bytes {
+    let is_shown = |item: &&Item| notices == Notices::On || !item.is_end;
+    if let ([item], Shape::Plain, Framing::Chunked) = (items, shape, framing)
+        && is_shown(&item)
+    {
         return item.frame.chunk().clone();
     }
     let mut bytes = Vec::with_capacity(items.iter().map(|item| item.frame.chunk().len()).sum());
-    for item in items {
+    for item in items.iter().filter(is_shown) {
         match shape {
             Shape::Plain => push_frame(&mut bytes, &item.frame, framing),
             Shape::Envelope => push_frame(&mut bytes, &envelope_frame(item), framing),

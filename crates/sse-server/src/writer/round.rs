@@ -53,9 +53,9 @@ impl WriterThread {
         let (bytes, frames, cursor, ends) = loop {
             match lane.next_after(lane.conflated(lane.head)) {
                 Next::Bytes { bytes, batch, cursor, ends } => break (bytes, batch.items().len(), cursor, ends),
-                Next::Gap { bytes, cursor } => {
+                Next::Gap { bytes, cursor, ends } => {
                     self.settings.signals.gaps("lagged", lane.caught_up.len() as u64);
-                    break (bytes, 0, cursor, false);
+                    break (bytes, 0, cursor, ends);
                 }
                 Next::CaughtUp if lane.feed.arm(lane.head, &lane.waker) => {
                     lane.active = false;
@@ -84,7 +84,7 @@ impl WriterThread {
         let entry = &mut self.entries[key as usize];
         let written = entry.write(&round.bytes);
         round.sent += usize::from(written == Written::All);
-        if written == Written::All && !round.ends {
+        if written == Written::All && round.ends.is_none() {
             entry.source = EntrySource::Lane { lane: lane_key, place: lane.list(key) };
             return;
         }
@@ -99,8 +99,8 @@ impl WriterThread {
             Written::Broken => return self.remove(key, EndReason::Broken),
         };
         self.fall_behind(key, rest, head);
-        if ends {
-            self.end_stream(key, EndReason::Ended);
+        if let Some(reason) = ends {
+            self.end_stream(key, reason);
         }
         self.advance(key);
     }

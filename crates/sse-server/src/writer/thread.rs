@@ -166,13 +166,15 @@ impl WriterThread {
             Source::Topic { feed, cursor, replay_to, grants } => {
                 self.settings.signals.lane_joined();
                 let topic = feed.topic().clone();
-                let lane_key = LaneKey { topic, shape: plan.shape, framing: plan.framing, grants };
+                let (shape, framing, notices) = (plan.shape, plan.framing, plan.notices);
+                let lane_key = LaneKey { topic, shape, framing, notices, grants };
                 let lane = self.lane(lane_key, feed);
                 (EntrySource::Lane { lane, place: Place::Off }, cursor, replay_to)
             }
             Source::Several(subscription) => {
                 let waker = self.news_box.waker(NewsOf::Entry { key: key as u32, generation });
-                let own = Own { subscription: *subscription, waker, shape: plan.shape, framing: plan.framing };
+                let (shape, framing, notices) = (plan.shape, plan.framing, plan.notices);
+                let own = Own { subscription: *subscription, waker, shape, framing, notices };
                 (EntrySource::Own(Box::new(own)), 0, 0)
             }
         };

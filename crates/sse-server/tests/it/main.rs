@@ -20,6 +20,7 @@ mod hosts;
 mod life;
 mod limits;
 mod malformed;
+mod mercure;
 mod methods;
 mod metrics;
 mod origins;

@@ -21,6 +21,10 @@ anonymous = "on"
 host = []
 cors_origin = []
 
+# Mercure
+mercure_signals = "off"
+subscriptions = "off"
+
 # Threads
 shards = 4
 writers = 4
