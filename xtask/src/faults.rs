@@ -170,6 +170,7 @@ fn show(row: &Row, findings: &Findings) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workspace;
 
     #[test]
     fn every_row_has_a_name_of_its_own() {
@@ -177,6 +178,31 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), ROWS.len());
+    }
+
+    /// docs/faults.md names every row, and no row or test that there is not.
+    #[test]
+    fn the_document_names_what_there_is() {
+        let root = workspace::root();
+        let document = std::fs::read_to_string(root.join("docs/faults.md")).unwrap();
+        let named: Vec<&str> = document.split('`').skip(1).step_by(2).collect();
+        for row in ROWS {
+            assert!(named.contains(&format!("faults {}", row.name).as_str()), "{} is not in the document", row.name);
+        }
+        for (suite, dir) in
+            [("it", "sse-server/tests/it"), ("hub", "sse-hub/tests/it"), ("commands", "sse-server/tests/commands")]
+        {
+            let tests = named.iter().filter_map(|named| named.strip_prefix(suite)?.trim().split_once("::"));
+            for (module, test) in tests.filter(|(_, test)| *test != "..") {
+                let source = root.join("crates").join(dir).join(format!("{module}.rs"));
+                let source = std::fs::read_to_string(&source).unwrap_or_else(|error| panic!("{module}: {error}"));
+                assert!(source.contains(&format!("fn {test}(")), "there is no {module}::{test}");
+            }
+        }
+        let rows = named.iter().filter_map(|named| named.strip_prefix("faults ")).filter(|row| !row.starts_with('-'));
+        for row in rows {
+            assert!(ROWS.iter().any(|known| known.name == row), "there is no row {row}");
+        }
     }
 
     #[test]
