@@ -200,7 +200,7 @@ impl Client {
             Some(cursor) => {
                 (cursor.epoch == world.hub.epoch() && cursor.sequence <= world.newest()).then_some(cursor.sequence)
             }
-            None => world.named(id, |topic| self.way.follows(topic)),
+            None => world.named(id, |topic| self.way.follows(topic), |made| self.sees(made)),
         }
     }
 

@@ -169,10 +169,20 @@ impl World {
         self.topics[topic].closed.is_some()
     }
 
-    /// What a publisher's id names for somebody who follows these topics.
-    pub(crate) fn named(&self, id: &str, followed: impl Fn(usize) -> bool) -> Option<u64> {
-        let topics = (0..TOPICS).filter(|&topic| followed(topic));
-        topics.filter_map(|topic| self.topics[topic].ids.get(id).copied()).min()
+    /// What a publisher's id names for somebody who follows these topics and sees these events. The id of an event that is
+    /// kept and not seen is none.
+    pub(crate) fn named(
+        &self,
+        id: &str,
+        followed: impl Fn(usize) -> bool,
+        sees: impl Fn(&Made) -> bool,
+    ) -> Option<u64> {
+        let topics = (0..TOPICS).filter(|&topic| followed(topic)).map(|topic| &self.topics[topic]);
+        let named = topics.filter_map(|topic| {
+            let sequence = *topic.ids.get(id)?;
+            (!topic.kept.contains_key(&sequence) || sees(self.event(sequence))).then_some(sequence)
+        });
+        named.min()
     }
 }
 
