@@ -124,6 +124,8 @@ pub struct ServerUse {
     pub cpu_us_per_delivery: f64,
     /// The same in cores.
     pub cores: f64,
+    /// CPU time for opening each stream, in microseconds.
+    pub cpu_us_per_opening: f64,
     /// Before the first stream.
     pub before: Usage,
     /// With all streams open and quiet.
@@ -207,6 +209,7 @@ impl ServerUse {
             cpu_seconds,
             cpu_us_per_delivery: per(cpu_seconds * 1e6, delivered),
             cores: cpu_seconds / seconds,
+            cpu_us_per_opening: per((idle.cpu_seconds - before.cpu_seconds) * 1e6, streams),
             before,
             idle,
             end,
