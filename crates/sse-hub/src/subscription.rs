@@ -127,7 +127,7 @@ impl Subscription {
     }
 
     fn count_replayed(&self, batch: &Batch) {
-        let replayed = batch.items().iter().take_while(|item| item.sequence <= self.joined_at).count();
+        let replayed = batch.frames_up_to(self.joined_at);
         if replayed > 0 {
             self.hub.inner.signals.replayed.increment(replayed as u64);
         }

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use sse_hub::{Hub, HubConfig, LagBounds, RingBounds, SlowPolicy, TopicPolicy};
+use sse_hub::{
+    Hub, HubConfig, LagBounds, Publication, PublishError, Receipt, RingBounds, SlowPolicy, TopicName, TopicPolicy,
+};
 use tokio::sync::watch;
 
 use crate::access::Gate;
 use crate::config::{self, Config, TopicLimits};
 use crate::connection::ConnectionState;
+use crate::fan_out::publishing;
 use crate::gauge::{ConnectionGauge, Surplus};
 use crate::interner::Interner;
 use crate::limits::{Exceeded, Limits};
@@ -67,6 +70,22 @@ impl App {
             Surplus::OfAll => Busy::Full,
             Surplus::OfAddress => Busy::Exceeded(Exceeded::Address),
         })
+    }
+
+    /// Publishes to the hub; how long the event takes to its followers is measured.
+    ///
+    /// # Errors
+    /// As the hub's.
+    pub(crate) fn publish(&self, publication: Publication) -> Result<Receipt, PublishError> {
+        publishing(|| self.hub.publish(publication))
+    }
+
+    /// Closes a topic, in the same way.
+    ///
+    /// # Errors
+    /// As the hub's.
+    pub(crate) fn close(&self, topic: &TopicName) -> Result<Receipt, PublishError> {
+        publishing(|| self.hub.close(topic))
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -11,7 +11,7 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use hyper::{Request, Response, StatusCode};
 use serde::Serialize;
-use sse_hub::{Publication, PublishError, Receipt, TopicName};
+use sse_hub::{Publication, Receipt, TopicName};
 use sse_wire::Event;
 
 use super::envelope::{Publications, parse_json, parse_lines, with_fields};
@@ -19,7 +19,6 @@ use super::mercure::check_reserved;
 use super::{Problem, ReplyBody, json, origin, query};
 use crate::access::Access;
 use crate::app::App;
-use crate::fan_out::publishing;
 
 /// How long a publisher may take to send its body.
 const BODY_DEADLINE: Duration = Duration::from_secs(15);
@@ -59,7 +58,7 @@ pub(super) async fn publish_body(
         if fields.private {
             publication = publication.private();
         }
-        Ok(json(&Answer::of(&publish(app, publication)?)))
+        Ok(json(&Answer::of(&app.publish(publication)?)))
     };
     conclude(app, started, answer.await)
 }
@@ -95,7 +94,7 @@ pub(super) async fn close<B>(
     let closed = async {
         let access = admit(app, client, request).await?;
         check_grant(&access, std::slice::from_ref(topic))?;
-        Ok(json(&Answer::of(&publishing(|| app.hub.close(topic))?)))
+        Ok(json(&Answer::of(&app.close(topic)?)))
     };
     closed.await.inspect_err(|problem: &Problem| app.signals.publish_rejected(problem.reason()))
 }
@@ -195,15 +194,11 @@ pub(super) async fn read_body(body: Incoming, bytes_max: usize) -> Result<Bytes,
     }
 }
 
-fn publish(app: &App, publication: Publication) -> Result<Receipt, PublishError> {
-    publishing(|| app.hub.publish(publication))
-}
-
 fn publish_all(app: &App, access: &Access, publications: Publications) -> Result<Response<ReplyBody>, Problem> {
     let (publications, by_line): (Vec<(usize, Publication)>, bool) = match publications {
         Publications::One(publication) => {
             check_grant(access, publication.topics())?;
-            return Ok(json(&Answer::of(&publish(app, publication)?)));
+            return Ok(json(&Answer::of(&app.publish(publication)?)));
         }
         Publications::Many(publications) => (publications.into_iter().enumerate().collect(), false),
         Publications::Lines(publications) => (publications, true),
@@ -217,7 +212,7 @@ fn publish_all(app: &App, access: &Access, publications: Publications) -> Result
     }
     let mut answers: Vec<Answer> = Vec::with_capacity(publications.len());
     for (at, publication) in publications {
-        match publish(app, publication) {
+        match app.publish(publication) {
             Ok(receipt) => answers.push(Answer::of(&receipt)),
             Err(error) => {
                 let published = answers.into_iter().map(|answer| answer.id).collect();

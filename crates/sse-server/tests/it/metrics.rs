@@ -56,6 +56,13 @@ fn every_publish_is_a_fan_out(path: StreamPath) {
         expect_numbers(&mut streams, n..n + 1);
         server.wait_for_metric("sse_fanout_duration_seconds_count", f64::from(n + 1));
     }
+    let form = server.post("/.well-known/mercure", "topic=a&data=5");
+    assert_eq!(form.field("Content-Type", "application/x-www-form-urlencoded").send().status(), 200);
+    expect_numbers(&mut streams, 5..6);
+    server.wait_for_metric("sse_fanout_duration_seconds_count", 6.0);
+    server.close("a");
+    streams.into_iter().for_each(|mut stream| assert_eq!(stream.next_event().event_type, "sse.end"));
+    server.wait_for_metric("sse_fanout_duration_seconds_count", 7.0);
 }
 
 #[track_caller]
