@@ -3,17 +3,37 @@
 //! The [`Gate`] reads a request's credential, checks it against the key of the role it asks for, and gives out an
 //! [`Access`]. Whoever routes requests asks the gate once and then only what the access says.
 
+use std::io;
 use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
-use hyper::Request;
-use sse_hub::{Grants, TopicName};
+use hyper::{Method, Request};
+use sse_hub::{Grants, Selector, TopicName};
 
-use crate::config::Config;
+use crate::config::{Config, CookieName, OriginPattern};
+use crate::signals::Signals;
+use crate::stream::EndReason;
 
+mod claims;
+mod credential;
 mod error;
+mod fetch;
+mod jwks;
+mod key;
+mod revocations;
+mod role;
+mod selectors;
+mod tickets;
 mod token;
 
+use claims::ClaimRules;
+use credential::{Carrier, Credential};
 pub(crate) use error::AccessError;
+pub(crate) use key::VerifyKey;
+pub(crate) use revocations::{Revocations, RevocationsFull, Revoked};
+use role::Role;
+use selectors::SelectorCache;
+pub(crate) use tickets::{TicketError, Tickets};
 pub(crate) use token::Token;
 
 /// Lets requests in.
@@ -21,11 +41,41 @@ pub(crate) use token::Token;
 pub(crate) struct Gate {
     open_publish: bool,
     anonymous: bool,
+    publisher: Option<Role>,
+    subscriber: Option<Role>,
+    rules: ClaimRules,
+    selectors: SelectorCache,
+    cookie_name: CookieName,
+    publish_origin: Vec<OriginPattern>,
+    pub(crate) revocations: Arc<Revocations>,
+    pub(crate) tickets: Tickets,
 }
 
 impl Gate {
-    pub(crate) fn new(config: &Config) -> Self {
-        Self { open_publish: config.open_publish, anonymous: config.anonymous }
+    /// # Errors
+    /// When a key is none, or the system gives no certificates for a set of keys by https.
+    pub(crate) fn new(config: &Config, signals: &Signals) -> io::Result<Self> {
+        Ok(Self {
+            open_publish: config.open_publish,
+            anonymous: config.anonymous,
+            publisher: Role::publisher(config, signals)?,
+            subscriber: Role::subscriber(config, signals)?,
+            rules: ClaimRules::new(config),
+            selectors: SelectorCache::new(),
+            cookie_name: config.cookie_name.clone(),
+            publish_origin: config.publish_origin.clone(),
+            revocations: Arc::new(Revocations::new()),
+            tickets: Tickets::new(config.ticket_ttl),
+        })
+    }
+
+    /// Keeps sets of keys fresh, for as long as it is polled.
+    pub(crate) async fn run(&self) {
+        let run = async |role: &Option<Role>| match role {
+            Some(role) => role.run().await,
+            None => std::future::pending().await,
+        };
+        tokio::join!(run(&self.publisher), run(&self.subscriber));
     }
 
     /// What the request may publish. `query_token` is the value of the query's `authorization`, on paths that take one.
@@ -37,8 +87,13 @@ impl Gate {
         request: &Request<B>,
         query_token: Option<&str>,
     ) -> Result<Access, AccessError> {
-        let _ = (request, query_token);
-        if self.open_publish { Ok(Access { pass: Pass::Open }) } else { Err(AccessError::Missing) }
+        let found = self.token(self.publisher.as_ref(), request, query_token).await?;
+        match found {
+            Some(by) if self.open_publish => Ok(Access { pass: Pass::Open, ..by }),
+            Some(access) => Ok(access),
+            None if self.open_publish => Ok(Access::of(Pass::Open)),
+            None => Err(AccessError::Missing),
+        }
     }
 
     /// What the request may follow, and which private events it may see.
@@ -50,8 +105,65 @@ impl Gate {
         request: &Request<B>,
         query_token: Option<&str>,
     ) -> Result<Access, AccessError> {
-        let _ = (request, query_token);
-        if self.anonymous { Ok(Access { pass: Pass::Anonymous }) } else { Err(AccessError::Missing) }
+        match self.token(self.subscriber.as_ref(), request, query_token).await? {
+            Some(access) => Ok(access),
+            None if self.anonymous => Ok(Access::of(Pass::Anonymous)),
+            None => Err(AccessError::Missing),
+        }
+    }
+
+    /// What a request with a ticket may follow. The ticket is taken, unless the request opens no stream.
+    ///
+    /// # Errors
+    /// [`AccessError::Invalid`] for one that was used, is over, or never was.
+    pub(crate) fn ticket(&self, ticket: &str, method: &Method) -> Result<Access, AccessError> {
+        let now = Instant::now();
+        let ticket = match *method {
+            Method::GET => self.tickets.redeem(ticket, now),
+            _ => self.tickets.look_at(ticket, now),
+        };
+        let ticket = ticket.ok_or(AccessError::Invalid)?;
+        let now = SystemTime::now();
+        if !ticket.token.is_current(now) || self.revocations.holds_for(&ticket.token, now) {
+            return Err(AccessError::Invalid);
+        }
+        Ok(Access { pass: Pass::Token(ticket.token), only: Some(ticket.topics), by_cookie: false })
+    }
+
+    /// Why a stream with this token may not go on, if it may not.
+    pub(crate) fn ended(&self, token: &Token) -> Option<EndReason> {
+        let now = SystemTime::now();
+        if self.revocations.holds_for(token, now) {
+            return Some(EndReason::Revoked);
+        }
+        token.life_left(now).is_some_and(|life| life.is_zero()).then_some(EndReason::Expired)
+    }
+
+    /// Whether there are subscribers' tokens at all, for which tickets could be given.
+    pub(crate) fn has_subscriber_key(&self) -> bool {
+        self.subscriber.is_some()
+    }
+
+    /// The access that the request's token gives, if it has one. Where there is no key a token says nothing.
+    async fn token<B>(
+        &self,
+        role: Option<&Role>,
+        request: &Request<B>,
+        query_token: Option<&str>,
+    ) -> Result<Option<Access>, AccessError> {
+        let Some(role) = role else { return Ok(None) };
+        let found = credential::find(request, query_token, self.cookie_name.as_str())?;
+        let Some(Credential { token, by }) = found else { return Ok(None) };
+        let by_cookie = by == Carrier::Cookie;
+        if by_cookie && !credential::may_write_with_cookie(request, &self.publish_origin) {
+            return Err(AccessError::Origin);
+        }
+        let now = SystemTime::now();
+        let token = role.check(token, &self.rules, &self.selectors, now).await?;
+        if self.revocations.holds_for(&token, now) {
+            return Err(AccessError::Invalid);
+        }
+        Ok(Some(Access { pass: Pass::Token(token), only: None, by_cookie }))
     }
 }
 
@@ -59,19 +171,26 @@ impl Gate {
 #[derive(Debug, Clone)]
 pub(crate) struct Access {
     pass: Pass,
+    /// The only topics that may be followed.
+    only: Option<Arc<[TopicName]>>,
+    by_cookie: bool,
 }
 
 #[derive(Debug, Clone)]
 enum Pass {
     /// No credential: what is public.
     Anonymous,
-    /// No credential, and none is needed to publish.
+    /// No credential is needed to publish.
     Open,
     /// What the token grants.
     Token(Arc<Token>),
 }
 
 impl Access {
+    fn of(pass: Pass) -> Self {
+        Self { pass, only: None, by_cookie: false }
+    }
+
     /// The checked token, if the request had one.
     pub(crate) fn token(&self) -> Option<&Arc<Token>> {
         match &self.pass {
@@ -85,12 +204,29 @@ impl Access {
         self.token().and_then(|token| token.subject.as_deref())
     }
 
+    /// Whether a page cannot have been the one that sent this by itself: it came with a token that browsers do not add.
+    pub(crate) fn is_deliberate(&self) -> bool {
+        self.token().is_some() && !self.by_cookie
+    }
+
     /// Whether every one of these topics may be published to.
     pub(crate) fn may_publish(&self, topics: &[TopicName]) -> bool {
         match &self.pass {
             Pass::Open => true,
             Pass::Anonymous => false,
             Pass::Token(token) => topics.iter().all(|topic| token.may_publish(topic)),
+        }
+    }
+
+    /// Whether these may be followed: anything with a token made for following, only what it names with a ticket.
+    pub(crate) fn may_follow(&self, selectors: &[Selector]) -> bool {
+        let is_named =
+            |topics: &[TopicName], selector: &Selector| selector.as_exact().is_some_and(|topic| topics.contains(topic));
+        match (&self.pass, &self.only) {
+            (_, Some(topics)) => selectors.iter().all(|selector| is_named(topics, selector)),
+            (Pass::Token(token), None) => token.subscribe.is_some(),
+            (Pass::Anonymous, None) => true,
+            (Pass::Open, None) => false,
         }
     }
 

@@ -18,6 +18,8 @@ use crate::app::App;
 use crate::health;
 use crate::http::{HealthRoute, Problem, ReplyBody, check_host, json};
 
+mod revocations;
+
 /// Admin connections at a time; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;
 /// One connection may last this long: scrapers come again.
@@ -49,7 +51,7 @@ pub(crate) async fn accept_loop(app: Arc<App>, listener: TcpListener) {
 async fn serve(app: Arc<App>, socket: TcpStream) {
     let service = service_fn(move |request: Request<Incoming>| {
         let app = app.clone();
-        async move { Ok::<_, Infallible>(route(&app, &request).unwrap_or_else(Problem::into_response)) }
+        async move { Ok::<_, Infallible>(route(&app, request).await.unwrap_or_else(Problem::into_response)) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -59,17 +61,18 @@ async fn serve(app: Arc<App>, socket: TcpStream) {
     let _ = tokio::time::timeout(CONNECTION_MAX, connection).await;
 }
 
-fn route<B>(app: &App, request: &Request<B>) -> Result<Response<ReplyBody>, Problem> {
+async fn route(app: &App, request: Request<Incoming>) -> Result<Response<ReplyBody>, Problem> {
     if app.config.admin_token.is_none() {
         // A page whose name resolves to loopback must not read it (FAILURES I6).
-        check_host(request, &app.config)?;
+        check_host(&request, &app.config)?;
     }
     if let Some(route) = HealthRoute::parse(request.uri().path()) {
         return health::answer(app, route, request.method());
     }
-    authorize(app, request)?;
+    authorize(app, &request)?;
     match request.uri().path() {
         "/api/topics" => Ok(topics(app)),
+        "/api/revocations" => revocations::answer(app, request).await,
         _ => Err(Problem::not_found()),
     }
 }

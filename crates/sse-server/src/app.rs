@@ -45,12 +45,14 @@ impl App {
     pub(crate) fn new(config: Config, metrics: Option<PrometheusHandle>) -> io::Result<Arc<Self>> {
         let signals = Signals::new();
         let hub = Hub::builder().config(hub_config(&config)).build().map_err(io::Error::other)?;
-        let start = |count: NonZeroUsize| Writers::start(count.get(), &WriterSettings::new(&config, signals.clone()));
+        let access = Gate::new(&config, &signals)?;
+        let settings = WriterSettings::new(&config, signals.clone(), access.revocations.clone());
+        let start = |count: NonZeroUsize| Writers::start(count.get(), &settings);
         let writers = config.writers.map(start).transpose()?;
         Ok(Arc::new(Self {
             hub,
+            access,
             signals,
-            access: Gate::new(&config),
             writers,
             connections: ConnectionGauge::new(config.connections_max.get()),
             limits: Limits::new(&config),

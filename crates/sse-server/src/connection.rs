@@ -187,14 +187,17 @@ impl ConnectionState {
     }
 
     /// The reason to end the stream that hyper writes although it cannot be told.
-    fn stream_overdue(&self, write_timeout: Duration) -> Option<EndReason> {
+    fn stream_overdue(&self, app: &App) -> Option<EndReason> {
         let inner = self.inner.lock();
         let mut stream = inner.stream.as_ref()?.lock();
-        let is_stalled = inner.blocked_since.is_some_and(|since| since.elapsed() >= write_timeout);
-        let reason = match (stream.subscription.is_evicted(), is_stalled) {
-            (true, _) => EndReason::Lagged,
-            (false, true) => EndReason::Stalled,
-            (false, false) => return None,
+        let is_stalled = inner.blocked_since.is_some_and(|since| since.elapsed() >= app.config.write_timeout);
+        // A socket that takes bytes lets the stream end by itself.
+        let ungranted = inner.blocked_since.and(stream.token.as_deref()).and_then(|token| app.access.ended(token));
+        let reason = match (stream.subscription.is_evicted(), is_stalled, ungranted) {
+            (true, _, _) => EndReason::Lagged,
+            (_, true, _) => EndReason::Stalled,
+            (_, _, Some(reason)) => reason,
+            (_, _, None) => return None,
         };
         stream.ended = Some(reason);
         Some(reason)
@@ -290,7 +293,7 @@ pub(crate) async fn serve(app: Arc<App>, socket: TcpStream, remote_addr: SocketA
             return Poll::Ready(Outcome::HandedOver(plan));
         }
         while watch.poll_tick(cx).is_ready() {
-            if let Some(reason) = state.stream_overdue(write_timeout) {
+            if let Some(reason) = state.stream_overdue(&app) {
                 return Poll::Ready(Outcome::StreamOverdue(reason));
             }
             if let Some(reason) = state.overdue(write_timeout) {
@@ -346,7 +349,7 @@ mod tests {
         let state = ConnectionState::new(([127, 0, 0, 1], 1).into(), permit);
         let hub = Hub::builder().build().unwrap();
         let options = SubscribeOptions::topic(TopicName::parse("a").unwrap()).from(Start::Live);
-        let stream = Arc::new(Mutex::new(BodyStream::new(hub.subscribe(options).unwrap())));
+        let stream = Arc::new(Mutex::new(BodyStream::new(hub.subscribe(options).unwrap(), None)));
         state.request_begins();
         state.watch(stream.clone());
         state.request_ends();

@@ -22,10 +22,12 @@ mod origin;
 mod problem;
 mod publish;
 mod query;
+mod tickets;
 
-pub(crate) use origin::check_host;
+pub(crate) use origin::{check_host, check_own_origin};
 pub(crate) use problem::Problem;
-pub(crate) use query::HealthRoute;
+pub(crate) use publish::read_body;
+pub(crate) use query::{HealthRoute, pairs as query_pairs};
 use query::{MERCURE, Route};
 
 /// Every answer's body.
@@ -93,6 +95,11 @@ async fn route(
         },
         Route::Publish => match *request.method() {
             Method::POST => publish::publish_envelopes(app, client, request).await,
+            Method::OPTIONS => Ok(preflight(app, &request, "POST, OPTIONS")),
+            _ => Err(Problem::method_not_allowed("POST, OPTIONS")),
+        },
+        Route::Tickets => match *request.method() {
+            Method::POST => tickets::issue(app, request).await,
             Method::OPTIONS => Ok(preflight(app, &request, "POST, OPTIONS")),
             _ => Err(Problem::method_not_allowed("POST, OPTIONS")),
         },

@@ -15,7 +15,6 @@
 //! # }
 //! ```
 
-#[expect(dead_code, reason = "tokens are read in a next step")]
 mod access;
 mod admin;
 mod app;
@@ -39,9 +38,9 @@ mod stream;
 mod writer;
 
 pub use config::{
-    BusyReply, ByteSize, Command, Config, ConfigError, Fault, HostName, LogFormat, LogLevel, Network, Origin, Preset,
-    PublishArgs, Ratio, Secret, SlowPolicy, SubscribeArgs, TopicLimits, TopicPattern, TopicRule, WebOrigin,
-    reference_markdown,
+    BusyReply, ByteSize, ClaimText, Command, Config, ConfigError, CookieName, Fault, HostName, JwksUrl, JwtAlg, JwtKey,
+    LogFormat, LogLevel, Network, Origin, OriginPattern, Preset, PublishArgs, Ratio, RequiredClaims, Secret,
+    SlowPolicy, SubscribeArgs, TopicLimits, TopicPattern, TopicRule, WebOrigin, reference_markdown,
 };
 pub use server::{Addresses, Server, StartError};
 pub use signals::HISTOGRAM_BUCKETS;

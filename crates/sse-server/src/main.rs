@@ -46,6 +46,9 @@ fn print(text: &str) -> anyhow::Result<()> {
 
 fn serve(config: Config) -> anyhow::Result<()> {
     let _logging = logging::start(&config);
+    for danger in config.dangers() {
+        tracing::warn!("{danger}");
+    }
     raise_descriptor_limit();
     let metrics = install_metrics()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;

@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::listener;
 use crate::memory;
+use crate::writer::Writers;
 
 /// How often the hub is told the time.
 const SWEEP_EVERY: Duration = Duration::from_millis(250);
@@ -102,6 +103,8 @@ impl Server {
         tasks.spawn(sweep(app.clone()));
         tasks.spawn(upkeep(app.clone()));
         tasks.spawn(trim(app.clone()));
+        tasks.spawn(keys(app.clone()));
+        tasks.spawn(revocations(app.clone()));
         shutdown.await;
         drain(&app).await;
         tasks.shutdown().await;
@@ -136,6 +139,23 @@ async fn sweep(app: Arc<App>) {
     loop {
         interval.tick().await;
         app.hub.sweep(Instant::now());
+    }
+}
+
+/// Keeps the keys for tokens fresh.
+async fn keys(app: Arc<App>) {
+    app.access.run().await;
+}
+
+/// Tells the writers of revocations; hyper's streams look for themselves.
+async fn revocations(app: Arc<App>) {
+    let mut changes = app.access.revocations.changes();
+    while changes.changed().await.is_ok() {
+        let app = app.clone();
+        // A busy writer may keep it waiting.
+        let told = tokio::task::spawn_blocking(move || app.writers.iter().for_each(Writers::end_revoked));
+        // A panic there is logged, and no reason to tell nobody any more.
+        let _ = told.await;
     }
 }
 

@@ -74,6 +74,14 @@ impl Signals {
         counter!("sse_connections_rejected_total", "reason" => reason).increment(1);
     }
 
+    pub(crate) fn jwks_fetched(&self, role: &'static str, result: &'static str) {
+        counter!("sse_jwks_fetches_total", "role" => role, "result" => result).increment(1);
+    }
+
+    pub(crate) fn ticket(&self, result: &'static str) {
+        counter!("sse_tickets_total", "result" => result).increment(1);
+    }
+
     pub(crate) fn publish_rejected(&self, reason: &'static str) {
         counter!("sse_publish_rejected_total", "reason" => reason).increment(1);
     }

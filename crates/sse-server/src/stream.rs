@@ -13,6 +13,7 @@ use hyper::header::{
 use sse_hub::{Feed, Gap, Grants, Subscription, TopicName};
 use sse_wire::{Event, EventType, Frame};
 
+use crate::access::Token;
 use crate::gauge::ConnectionPermit;
 use crate::limits::Shares;
 use crate::signals::Signals;
@@ -223,6 +224,10 @@ pub(crate) enum EndReason {
     Ended,
     /// It reached the greatest age of a connection.
     Age,
+    /// Its token's time was over.
+    Expired,
+    /// Its token was revoked.
+    Revoked,
     /// The server is full or going away, and takes no new streams.
     Busy,
     /// The server is draining.
@@ -242,6 +247,8 @@ impl EndReason {
             Self::Stalled => "stalled",
             Self::Ended => "ended",
             Self::Age => "age",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
             Self::Busy => "busy",
             Self::Drain => "drain",
             Self::Stopped => "stopped",
@@ -260,6 +267,8 @@ pub(crate) struct StreamInfo {
     pub(crate) remote_addr: RemoteAddr,
     pub(crate) user_agent: Arc<str>,
     pub(crate) topics: FollowedTopics,
+    /// What it was let in with.
+    pub(crate) token: Option<Arc<Token>>,
     pub(crate) connected_at: Instant,
     /// The connection's place, freed with the stream.
     pub(crate) _permit: Option<ConnectionPermit>,

@@ -16,6 +16,7 @@ use crossbeam_channel::{Sender, TrySendError, bounded};
 use parking_lot::Mutex;
 use sse_hub::TopicName;
 
+use crate::access::Revocations;
 use crate::config::Config;
 use crate::signals::Signals;
 use crate::stream::{Source, StreamPlan};
@@ -45,6 +46,8 @@ pub(crate) enum Command {
     Join(Box<Joining>),
     /// End every stream, evenly over this time.
     Drain(Duration),
+    /// End the streams whose tokens were revoked.
+    EndRevoked,
     /// Close every stream now and end the thread.
     Stop,
 }
@@ -65,16 +68,18 @@ pub(crate) struct WriterSettings {
     pub(crate) connection_age_max: Option<Duration>,
     pub(crate) coalesce_window: Duration,
     pub(crate) signals: Signals,
+    pub(crate) revocations: Arc<Revocations>,
 }
 
 impl WriterSettings {
-    pub(crate) fn new(config: &Config, signals: Signals) -> Self {
+    pub(crate) fn new(config: &Config, signals: Signals, revocations: Arc<Revocations>) -> Self {
         Self {
             heartbeat_interval: config.heartbeat_interval,
             write_timeout: config.write_timeout,
             connection_age_max: config.connection_age_max,
             coalesce_window: config.coalesce_window,
             signals,
+            revocations,
         }
     }
 }
@@ -138,6 +143,11 @@ impl Writers {
     /// Ends every stream evenly over `window`.
     pub(crate) fn drain(&self, window: Duration) {
         self.tell_all(|| Command::Drain(window));
+    }
+
+    /// Ends the streams whose tokens were revoked.
+    pub(crate) fn end_revoked(&self) {
+        self.tell_all(|| Command::EndRevoked);
     }
 
     /// Closes what is left and waits for the threads.

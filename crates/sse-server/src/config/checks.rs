@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 use super::fault::{Fault, Origin};
 use super::setting::Source;
 use super::settings::{Config, SETTINGS};
+use super::token::{JwtAlg, JwtKey};
 use super::value::Scalar;
+use super::weak::weakness;
+use crate::access::VerifyKey;
 
 /// A token shorter than this can be guessed over a network.
 const TOKEN_BYTES_MIN: usize = 16;
@@ -22,13 +25,49 @@ pub(super) fn settle(config: &mut Config, sources: Vec<Source>, rule_origins: &[
 /// Defaults that depend on other settings: they never contradict what was set.
 fn follow(config: &mut Config, sources: &Sources) {
     if sources.is_default("open_publish") {
-        config.open_publish = config.listen.iter().all(|address| is_loopback(*address));
+        config.open_publish = !config.publisher_is_keyed() && !config.is_off_loopback();
+    }
+    if sources.is_default("anonymous") {
+        config.anonymous = !config.subscriber_is_keyed();
     }
     if sources.is_default("ring_bytes_max") {
         config.ring_bytes_max = config.ring_bytes_max.min(config.rings_bytes_max);
     }
     if sources.is_default("event_bytes_max") {
         config.event_bytes_max = config.event_bytes_max.min(config.ring_bytes_max);
+    }
+}
+
+impl Config {
+    /// Whether other machines may reach a public listener.
+    fn is_off_loopback(&self) -> bool {
+        self.listen.iter().any(|address| !is_loopback(*address))
+    }
+
+    /// What is dangerous about these settings, and was allowed by `insecure` or because only this machine is served.
+    pub fn dangers(&self) -> Vec<String> {
+        let mut dangers = Vec::new();
+        if self.is_off_loopback() && !self.publisher_is_keyed() {
+            dangers.push("whoever reaches a listener may follow every topic: there is no publisher key".to_owned());
+        }
+        if self.is_off_loopback() && self.open_publish {
+            dangers.push("whoever reaches a listener may publish: open_publish is on".to_owned());
+        }
+        dangers
+            .extend(self.weak_keys().into_iter().map(|(setting, weakness)| format!("{setting} is weak: {weakness}")));
+        dangers
+    }
+
+    /// Keys that anybody could guess, and why.
+    fn weak_keys(&self) -> Vec<(&'static str, String)> {
+        let keys = [
+            ("publisher_jwt_key", &self.publisher_jwt_key, self.publisher_jwt_alg),
+            ("subscriber_jwt_key", &self.subscriber_jwt_key, self.subscriber_jwt_alg),
+        ];
+        let weak = |(setting, key, alg): (&'static str, &Option<JwtKey>, JwtAlg)| {
+            Some((setting, weakness(alg, key.as_ref()?)?))
+        };
+        keys.into_iter().filter_map(weak).collect()
     }
 }
 
@@ -73,6 +112,8 @@ impl Checks<'_> {
     fn run(&mut self) {
         self.listeners();
         self.public_listeners_are_protected();
+        self.keys_are_keys();
+        self.keys_are_strong();
         self.admin_is_protected();
         self.sizes();
         self.topic_rules();
@@ -101,7 +142,16 @@ impl Checks<'_> {
 
     /// Without a key anyone who reaches a listener may read and nobody or everybody may publish: never by accident.
     fn public_listeners_are_protected(&mut self) {
-        if self.config.insecure || !self.sources.sound(&["listen", "insecure"]) {
+        let keys = ["publisher_jwt_key", "publisher_jwks_url"];
+        if self.config.insecure || !self.sources.sound(&["listen", "insecure"]) || !self.sources.sound(&keys) {
+            return;
+        }
+        if self.config.publisher_is_keyed() {
+            if self.config.open_publish && self.config.is_off_loopback() && self.sources.sound(&["open_publish"]) {
+                let problem = "whoever reaches the listener could publish, although there is a publisher key; turn it \
+                               off, or set --insecure to accept that";
+                self.fault("open_publish", problem);
+            }
             return;
         }
         for address in self.config.listen.iter().filter(|address| !is_loopback(**address)) {
@@ -110,11 +160,40 @@ impl Checks<'_> {
                 origin,
                 format!(
                     "{address} is not loopback and there is no publisher key, so whoever reaches it could follow every \
-                     topic; listen on 127.0.0.1:{port}, or set --insecure to accept that (and --open-publish on \
-                     to let anyone publish as well)",
+                     topic; set --publisher-jwt-key (and --subscriber-jwt-key), or listen on 127.0.0.1:{port}, or set \
+                     --insecure to accept that (and --open-publish on to let anyone publish as well)",
                     port = address.port()
                 ),
             ));
+        }
+    }
+
+    fn keys_are_keys(&mut self) {
+        let config = self.config;
+        for (setting, alg_setting, key, alg) in [
+            ("publisher_jwt_key", "publisher_jwt_alg", &config.publisher_jwt_key, config.publisher_jwt_alg),
+            ("subscriber_jwt_key", "subscriber_jwt_alg", &config.subscriber_jwt_key, config.subscriber_jwt_alg),
+        ] {
+            let Some(key) = key.as_ref().filter(|_| self.sources.sound(&[setting, alg_setting])) else { continue };
+            if let Err(error) = VerifyKey::parse(alg, key.reveal()) {
+                self.fault(setting, error.to_string());
+            }
+        }
+    }
+
+    /// Other machines can try out keys: those that can be guessed are as good as none.
+    fn keys_are_strong(&mut self) {
+        let is_guarded = !self.config.insecure && self.config.is_off_loopback();
+        if !is_guarded || !self.sources.sound(&["listen", "insecure"]) {
+            return;
+        }
+        for (setting, weakness) in self.config.weak_keys() {
+            if self.sources.sound(&[setting]) {
+                let problem = format!(
+                    "the secret is weak: {weakness}; make one with `openssl rand -hex 32`, or set --insecure to accept that"
+                );
+                self.fault(setting, problem);
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::machine::Machine;
 use super::network::Network;
 use super::setting::{default, machine, nothing, settings};
+use super::token::{ClaimText, CookieName, JwksUrl, JwtAlg, JwtKey, OriginPattern, RequiredClaims};
 use super::topic::TopicRule;
 use super::types::{Ratio, Secret};
 use super::units::ByteSize;
@@ -31,7 +32,7 @@ settings! {
         /// The TOML file with settings. Later layers win: default, file, environment, flag.
         config: Option<PathBuf> = nothing().not_in_file(), restart;
         /// Public HTTP listener. Port 0 picks a free port, which the log and the ready file name.
-        /// Off loopback it needs `insecure`, for as long as there is no publisher key.
+        /// Off loopback it needs a publisher key, or `insecure`.
         listen: Vec<SocketAddr> = default("127.0.0.1:8080"), restart;
         /// Written once the server listens: `{"listen":["127.0.0.1:41234"],"admin":"127.0.0.1:41235"}`.
         ready_file: Option<PathBuf> = nothing(), restart;
@@ -44,13 +45,41 @@ settings! {
     }
 
     "Access" {
-        /// Serve beyond this machine although no publisher key protects publishing.
+        /// Serve beyond this machine although no publisher key protects publishing, or a key is weak.
         insecure: bool = default("off"), restart;
+        /// What publishers' tokens are checked with: a secret for HS algorithms, else a public key in PEM. `@FILE` reads
+        /// it from a file.
+        publisher_jwt_key: Option<JwtKey> = nothing(), restart;
+        /// How publishers' tokens are signed; no other is taken. For RSA keys of a set that do not say it themselves too.
+        publisher_jwt_alg: JwtAlg = default("HS256"), restart;
+        /// A set of publishers' public keys (RFC 7517), by http, https or file; it takes the place of the key.
+        publisher_jwks_url: Option<JwksUrl> = nothing(), restart;
+        /// What subscribers' tokens are checked with.
+        subscriber_jwt_key: Option<JwtKey> = nothing(), restart;
+        /// How subscribers' tokens are signed.
+        subscriber_jwt_alg: JwtAlg = default("HS256"), restart;
+        /// A set of subscribers' public keys.
+        subscriber_jwks_url: Option<JwksUrl> = nothing(), restart;
+        /// How often a set of keys is fetched again. A key that is not in the set is looked for sooner, but at most twice
+        /// a minute.
+        jwks_refresh_interval: Duration = default("5m").at_least("1s"), restart;
         /// Publish without a token. Off loopback it stays off unless set together with `insecure`.
-        open_publish: bool = machine("on when every listener is on loopback, else off", |_| "on".to_owned()), restart;
+        open_publish: bool = machine("on without a publisher key on loopback, else off", |_| "on".to_owned()), restart;
         /// Follow public events without a token.
-        anonymous: bool = default("on"), restart;
-        /// A Host header to answer to besides loopback names; others get 421.
+        anonymous: bool = machine("on without a subscriber key, else off", |_| "on".to_owned()), restart;
+        /// Claims that every token must have, such as `exp,aud,iss`. `exp` and `nbf` are checked whenever they are there.
+        jwt_require: Option<RequiredClaims> = nothing(), restart;
+        /// The `iss` that every token must have.
+        jwt_issuer: Option<ClaimText> = nothing(), restart;
+        /// The `aud` that every token must have, alone or among others.
+        jwt_audience: Option<ClaimText> = nothing(), restart;
+        /// The cookie that may carry a token.
+        cookie_name: CookieName = default("mercureAuthorization"), restart;
+        /// A web page's origin that may publish with the cookie; `https://*.example.com` for all below, `*` for any.
+        publish_origin: Vec<OriginPattern> = nothing(), restart;
+        /// How long a ticket of `POST /tickets` may be used.
+        ticket_ttl: Duration = default("30s").at_least("1s").at_most("10m"), restart;
+        /// A Host header to answer to besides loopback names; others get 421. Without effect while a publisher key is set.
         host: Vec<HostName> = nothing(), restart;
         /// A web page's origin that may follow from a browser; `*` for any.
         cors_origin: Vec<WebOrigin> = nothing(), restart;
@@ -159,5 +188,15 @@ impl Config {
             128 => 1000,
             topics_max => topics_max,
         }
+    }
+
+    /// Whether publishers' tokens can be checked.
+    pub fn publisher_is_keyed(&self) -> bool {
+        self.publisher_jwt_key.is_some() || self.publisher_jwks_url.is_some()
+    }
+
+    /// Whether subscribers' tokens can be checked.
+    pub fn subscriber_is_keyed(&self) -> bool {
+        self.subscriber_jwt_key.is_some() || self.subscriber_jwks_url.is_some()
     }
 }

@@ -154,7 +154,8 @@ impl Scalar for Secret {
     }
 }
 
-fn read_secret(path: &str) -> Result<String, Wrong> {
+/// A secret's file, without the line's end behind it.
+pub(super) fn read_secret(path: &str) -> Result<String, Wrong> {
     /// Far above any token; a wrong path such as a device must not fill the memory.
     const SECRET_BYTES_MAX: u64 = 64 * 1024;
     let mut text = String::new();

@@ -1,7 +1,5 @@
 //! Settings whose values are words.
 
-use super::value::{Scalar, Wrong};
-
 /// Declares an enum whose values are words.
 macro_rules! words {
     (
@@ -19,12 +17,15 @@ macro_rules! words {
             }
         }
 
-        impl Scalar for $name {
+        impl $crate::config::value::Scalar for $name {
             const NAME: &'static str = $placeholder;
             const EXPECTS: &'static str = concat!("one of ", $placeholder);
 
-            fn parse(text: &str) -> Result<Self, Wrong> {
-                match text { $( $word => Ok(Self::$variant), )+ _ => Err(Wrong::default()) }
+            fn parse(text: &str) -> Result<Self, $crate::config::value::Wrong> {
+                match text {
+                    $( $word => Ok(Self::$variant), )+
+                    _ => Err($crate::config::value::Wrong::default()),
+                }
             }
 
             fn text(&self) -> String {
@@ -33,6 +34,8 @@ macro_rules! words {
         }
     };
 }
+
+pub(super) use words;
 
 words! {
     /// What happens to a subscriber past its lag bound.

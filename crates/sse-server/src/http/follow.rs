@@ -32,6 +32,8 @@ pub(super) struct Wish {
     pub(super) start: Start,
     pub(super) shape: Shape,
     pub(super) manner: Manner,
+    /// What stands in the place of a token.
+    pub(super) ticket: Option<String>,
 }
 
 /// How a stream is written, by the protocol it was asked for in.
@@ -56,11 +58,10 @@ pub(super) async fn follow(
         Ok(asking) => asking,
         Err(busy) => return busy::reply(app, &request, busy, Notices::On),
     };
-    let access = app.access.subscriber(&request, None).await.inspect_err(|error| {
-        app.signals.connection_rejected(error.as_str());
-    })?;
     let wish = Wish::parse(app, &request, topic)?;
     check_topics(wish.selectors.len(), app.config.topics_per_subscription_max.get())?;
+    let admitted = admit(app, &request, &wish).await;
+    let access = admitted.inspect_err(|problem| app.signals.connection_rejected(problem.reason()))?;
     asking.open(&access, wish).await
 }
 
@@ -119,7 +120,7 @@ impl<'a> Asking<'a> {
 
     fn plan(&self, access: &Access, wish: Wish, shares: Option<Box<Shares>>) -> Result<StreamPlan, SubscribeError> {
         let Self { app, connection, request, client } = self;
-        let Wish { selectors, start, shape, manner } = wish;
+        let Wish { selectors, start, shape, manner, ticket: _ } = wish;
         let topics = match &selectors[..] {
             [only] if only.as_exact().is_some() => FollowedTopics::One(only.text().clone()),
             _ => FollowedTopics::Several(texts(&selectors).into()),
@@ -136,6 +137,7 @@ impl<'a> Asking<'a> {
             remote_addr: RemoteAddr(*client),
             user_agent: app.user_agents.intern(&user_agent),
             topics,
+            token: access.token().cloned(),
             connected_at: Instant::now(),
             _permit: connection.take_permit(),
             _shares: shares,
@@ -200,11 +202,27 @@ pub(super) fn check_topics(selectors: usize, selectors_max: usize) -> Result<(),
     Ok(())
 }
 
+/// What the subscriber may see, if it may follow this at all.
+async fn admit(app: &App, request: &Request<Incoming>, wish: &Wish) -> Result<Access, Problem> {
+    let access = match &wish.ticket {
+        Some(ticket) => app.access.ticket(ticket, request.method()).inspect(|_| app.signals.ticket("used"))?,
+        None => app.access.subscriber(request, None).await?,
+    };
+    if access.may_follow(&wish.selectors) {
+        return Ok(access);
+    }
+    Err(Problem::not_granted(match wish.ticket {
+        Some(_) => "the ticket was not given for this",
+        None => "the token is not one for following",
+    }))
+}
+
 impl Wish {
     fn parse(app: &App, request: &Request<Incoming>, topic: Option<TopicName>) -> Result<Self, Problem> {
         let mut selectors: Vec<Selector> = topic.into_iter().map(Selector::exact).collect();
         let mut last_event_id = None;
         let mut shape = Shape::Plain;
+        let mut ticket = None;
         for (name, value) in query::pairs(request.uri().query().unwrap_or(""))? {
             match &*name {
                 "topic" => selectors.push(Selector::exact(query::topic(&value)?)),
@@ -213,6 +231,7 @@ impl Wish {
                     selectors.push(selector);
                 }
                 "last_event_id" | "lastEventID" => last_event_id = Some(value.into_owned()),
+                "ticket" => ticket = Some(value.into_owned()),
                 "envelope" if value == "json" => shape = Shape::Envelope,
                 "envelope" => return Err(Problem::bad("envelope", "the one envelope there is is json")),
                 // Helpers add parameters of their own, such as one against caches: they do no harm.
@@ -229,7 +248,7 @@ impl Wish {
             headers: head_fields(),
             tells_start: false,
         };
-        Ok(Self { selectors, start, shape, manner })
+        Ok(Self { selectors, start, shape, manner, ticket })
     }
 }
 

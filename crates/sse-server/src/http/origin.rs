@@ -37,7 +37,7 @@ pub(crate) fn check_host<B>(request: &Request<B>, config: &Config) -> Result<(),
     let is_loopback = name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     let is_named = config.host.iter().any(|known| known.as_str().eq_ignore_ascii_case(name));
     let is_listener = name.parse::<IpAddr>().is_ok_and(|ip| config.listen.iter().any(|listen| listen.ip() == ip));
-    if is_loopback || is_named || is_listener {
+    if is_loopback || is_named || is_listener || config.publisher_is_keyed() {
         return Ok(());
     }
     Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "host", "this server does not answer to that Host; see --host"))
@@ -61,7 +61,9 @@ pub(crate) fn check_publisher_origin<B>(request: &Request<B>, config: &Config) -
     if let Some(origin) = headers.get(ORIGIN) {
         // `*` lets every page read, which is not letting every page write.
         let is_named = matches!(allowed(origin, config), Some(WebOrigin::Exact(_)));
-        if is_named || is_own(origin, headers) {
+        let is_publisher =
+            config.publish_origin.iter().any(|known| origin.to_str().is_ok_and(|text| known.matches(text)));
+        if is_named || is_publisher || is_own(origin, headers) {
             return Ok(());
         }
         return Err(forbidden("pages of that origin may not publish here"));
@@ -70,6 +72,22 @@ pub(crate) fn check_publisher_origin<B>(request: &Request<B>, config: &Config) -
         Some(site) if site == "cross-site" => Err(forbidden("pages of other sites may not publish here")),
         _ => Ok(()),
     }
+}
+
+/// Refuses what a page of anybody's but this server makes a browser send.
+///
+/// # Errors
+/// 403.
+pub(crate) fn check_own_origin<B>(request: &Request<B>) -> Result<(), Problem> {
+    let headers = request.headers();
+    let is_foreign = match headers.get(ORIGIN) {
+        Some(origin) => !is_own(origin, headers),
+        None => headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "cross-site"),
+    };
+    if is_foreign {
+        return Err(Problem::new(StatusCode::FORBIDDEN, "origin", "pages of other origins may not do this"));
+    }
+    Ok(())
 }
 
 /// Whether the page came from this very server.

@@ -66,6 +66,11 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
     }
 
+    /// 429 with `Retry-After`.
+    pub(crate) fn too_many(reason: &'static str, detail: impl Into<String>, retry_after: Duration) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, reason, detail).with_retry_after(retry_after)
+    }
+
     /// 503 with `Retry-After`.
     pub(crate) fn unavailable(reason: &'static str, detail: impl Into<String>, retry_after: Duration) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, reason, detail).with_retry_after(retry_after)

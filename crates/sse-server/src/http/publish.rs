@@ -104,7 +104,9 @@ async fn admit<B>(app: &App, client: IpAddr, request: &Request<B>) -> Result<Acc
     app.limits.publishes(client, 1)?;
     let access = app.access.publisher(request, None).await?;
     app.limits.publishes_of(access.subject(), 1)?;
-    origin::check_publisher_origin(request, &app.config)?;
+    if !access.is_deliberate() {
+        origin::check_publisher_origin(request, &app.config)?;
+    }
     check_encoding(request)?;
     Ok(access)
 }
@@ -178,7 +180,7 @@ fn is_ndjson(headers: &HeaderMap) -> bool {
 }
 
 /// Reads a body within its bound and deadline.
-pub(super) async fn read_body(body: Incoming, bytes_max: usize) -> Result<Bytes, Problem> {
+pub(crate) async fn read_body(body: Incoming, bytes_max: usize) -> Result<Bytes, Problem> {
     if super::declared_len(&body) > bytes_max as u64 {
         return Err(Problem::too_large(bytes_max));
     }

@@ -19,6 +19,8 @@ pub(crate) enum Route {
     Events,
     /// `/publish`.
     Publish,
+    /// `/tickets`.
+    Tickets,
     /// The Mercure hub.
     Mercure,
     /// `/livez`, `/readyz` or `/metrics`.
@@ -40,6 +42,7 @@ impl Route {
         match path {
             "/events" => Ok(Self::Events),
             "/publish" => Ok(Self::Publish),
+            "/tickets" => Ok(Self::Tickets),
             MERCURE => Ok(Self::Mercure),
             _ => match path.strip_prefix("/events/") {
                 Some(topic) => decode_topic(topic).map(Self::Topic),

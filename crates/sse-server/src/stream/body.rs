@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -19,6 +19,7 @@ use sse_wire::Frame;
 use tokio::time::Sleep;
 
 use super::{EndReason, Framing, Notices, Shape, Source, StreamInfo, StreamPlan, envelope_frame, reconnect_frame};
+use crate::access::Token;
 use crate::app::App;
 use crate::connection::ConnectionState;
 use crate::fan_out::FanOut;
@@ -57,14 +58,15 @@ pub(crate) type SharedStream = Arc<Mutex<BodyStream>>;
 #[derive(Debug)]
 pub(crate) struct BodyStream {
     pub(crate) subscription: Subscription,
+    pub(crate) token: Option<Arc<Token>>,
     pub(crate) ended: Option<EndReason>,
     /// Held until the socket has taken what the fan-out brought.
     pub(crate) fan_out: Option<FanOut>,
 }
 
 impl BodyStream {
-    pub(crate) fn new(subscription: Subscription) -> Self {
-        Self { subscription, ended: None, fan_out: None }
+    pub(crate) fn new(subscription: Subscription, token: Option<Arc<Token>>) -> Self {
+        Self { subscription, token, ended: None, fan_out: None }
     }
 }
 
@@ -133,15 +135,17 @@ impl StreamBody {
             unreachable!("without writers every stream has a subscription of its own")
         };
         plan.info.begin(&app.signals);
+        let token = plan.info.token.clone();
+        let end = Box::pin(planned_end(app.clone(), token.clone()));
         Self {
-            stream: Arc::new(Mutex::new(BodyStream::new(*subscription))),
+            stream: Arc::new(Mutex::new(BodyStream::new(*subscription, token))),
             shape: plan.shape,
             notices: plan.notices,
             first: Some(plan.opening.text()),
             info: plan.info,
             waker: BodyWaker::new(&app.signals),
             heartbeat: Box::pin(tokio::time::sleep(app.config.heartbeat_interval)),
-            end: Box::pin(planned_end(app.clone())),
+            end,
             app: app.clone(),
         }
     }
@@ -205,8 +209,8 @@ impl StreamBody {
     }
 }
 
-/// When a stream of hyper's ends by plan: at its age, or at its turn in the drain.
-async fn planned_end(app: Arc<App>) -> EndReason {
+/// When a stream of hyper's ends by plan: at its age, with its token, or at its turn in the drain.
+async fn planned_end(app: Arc<App>, token: Option<Arc<Token>>) -> EndReason {
     let mut drain = app.drain.subscribe();
     let drained = async {
         let window = drain.wait_for(Option::is_some).await.ok().and_then(|window| *window);
@@ -223,6 +227,31 @@ async fn planned_end(app: Arc<App>) -> EndReason {
     tokio::select! {
         reason = drained => reason,
         reason = aged => reason,
+        reason = token_ended(&app, token) => reason,
+    }
+}
+
+/// When the token counts no longer.
+async fn token_ended(app: &App, token: Option<Arc<Token>>) -> EndReason {
+    let Some(token) = token else { return std::future::pending().await };
+    let now = SystemTime::now;
+    let expired = async {
+        match token.life_left(now()) {
+            Some(life) => tokio::time::sleep(life).await,
+            None => std::future::pending().await,
+        }
+    };
+    let revocations = &app.access.revocations;
+    let mut changes = revocations.changes();
+    let revoked = async {
+        while !revocations.holds_for(&token, now()) {
+            // They live as long as the app.
+            let _ = changes.changed().await;
+        }
+    };
+    tokio::select! {
+        () = expired => EndReason::Expired,
+        () = revoked => EndReason::Revoked,
     }
 }
 

@@ -1,21 +1,25 @@
 //! What time does to streams: heartbeats, ages, the drain, the slow and the silent.
 
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use sse_hub::{Lag, LagJudge, SlowPolicy};
 use sse_wire::Frame;
 
-use super::entry::{Ending, EntrySource, Written};
+use super::entry::{Ending, Entry, EntrySource, Written};
 use super::thread::WriterThread;
 use super::wheel::{Due, TICK, Tick};
-use crate::stream::{EndReason, Framing, Notices, last_bytes, push_frame, reconnect_frame};
+use crate::access::Token;
+use crate::stream::{EndReason, Framing, Notices, jittered, last_bytes, push_frame, reconnect_frame};
 
 static HEARTBEAT: LazyLock<Frame> = LazyLock::new(|| Frame::comment("ping").expect("it is one line"));
 
 /// How long a client has to close its side once everything is written.
 const CLOSING_MAX: Duration = Duration::from_secs(2);
+/// How long a stream whose token is over may take to read what it was sent. It is judged twice a second, so that it is
+/// gone within two.
+const UNGRANTED_MAX: Duration = Duration::from_secs(1);
 /// How often those behind are judged, in ticks.
 const JUDGE_EVERY: Tick = 2;
 
@@ -55,7 +59,8 @@ impl WriterThread {
             return;
         }
         if entry.end_at != 0 && entry.end_at <= now {
-            self.end_stream(key, self.end_reason);
+            let reason = self.end_reason(entry);
+            self.end_stream(key, reason);
             self.advance(key);
             return;
         }
@@ -116,6 +121,45 @@ impl WriterThread {
         }
     }
 
+    /// When a stream that joins now has to end: at its age, or with its token; 0 for never.
+    pub(super) fn end_of(&self, token: Option<&Token>) -> Tick {
+        let now = SystemTime::now();
+        // On its way here when the drain began, or when its token was revoked.
+        if self.draining || token.is_some_and(|token| self.settings.revocations.holds_for(token, now)) {
+            return self.wheel.after(Duration::ZERO);
+        }
+        let age = self.settings.connection_age_max.map(|age| self.wheel.after(jittered(age, 0.1)));
+        let life = token.and_then(|token| token.life_left(now)).map(|life| self.wheel.after(life));
+        age.into_iter().chain(life).min().unwrap_or(0)
+    }
+
+    /// Why a stream ends whose time has come.
+    fn end_reason(&self, entry: &Entry) -> EndReason {
+        /// Ticks are coarse, so the end comes a moment early.
+        const ABOUT_NOW: Duration = Duration::from_secs(1);
+        let now = SystemTime::now();
+        match entry.card.info.token.as_deref() {
+            _ if self.draining => EndReason::Drain,
+            Some(token) if self.settings.revocations.holds_for(token, now) => EndReason::Revoked,
+            Some(token) if token.life_left(now).is_some_and(|life| life < ABOUT_NOW) => EndReason::Expired,
+            _ => EndReason::Age,
+        }
+    }
+
+    /// Ends the streams whose tokens were revoked.
+    pub(super) fn end_revoked(&mut self) {
+        let now = SystemTime::now();
+        let revocations = self.settings.revocations.clone();
+        let is_revoked =
+            |entry: &Entry| entry.card.info.token.as_ref().is_some_and(|token| revocations.holds_for(token, now));
+        let keys: Vec<u32> =
+            self.entries.iter().filter(|(_, entry)| is_revoked(entry)).map(|(key, _)| key as u32).collect();
+        for key in keys {
+            self.end_stream(key, EndReason::Revoked);
+            self.advance(key);
+        }
+    }
+
     /// Plans the stream's end: what is pending, the reason, the last chunk. A closed topic's stream has had its `sse.end`.
     pub(super) fn end_stream(&mut self, key: u32, reason: EndReason) {
         let (framing, notices) = (self.framing(key), self.notices(key));
@@ -133,7 +177,9 @@ impl WriterThread {
         }
         bytes.extend_from_slice(last_bytes(framing));
         behind.pending = bytes.into();
-        behind.ending = Some(Ending { reason, closing_since: None });
+        // Whoever may see no more is not waited for.
+        let until = matches!(reason, EndReason::Expired | EndReason::Revoked).then(|| self.now + UNGRANTED_MAX);
+        behind.ending = Some(Ending { reason, until, closing_since: None });
     }
 
     /// Everything is written: the client has a moment to close, so that closing does not reset what is on its way.
@@ -163,7 +209,12 @@ impl WriterThread {
         let now = self.now;
         let entry = &mut self.entries[key as usize];
         let behind = entry.behind.as_mut()?;
-        if let Some(Ending { reason, closing_since: Some(since) }) = behind.ending {
+        if let Some(Ending { reason, until: Some(until), .. }) = behind.ending
+            && until <= now
+        {
+            return Some(reason);
+        }
+        if let Some(Ending { reason, closing_since: Some(since), .. }) = behind.ending {
             return (now.saturating_duration_since(since) >= CLOSING_MAX).then_some(reason);
         }
         if behind.blocked && now.saturating_duration_since(behind.progress_at) >= self.settings.write_timeout {
@@ -223,7 +274,7 @@ impl WriterThread {
 
     /// Ends every stream, evenly over `window`.
     pub(super) fn drain(&mut self, window: Duration) {
-        self.end_reason = EndReason::Drain;
+        self.draining = true;
         let keys: Vec<u32> = self.entries.iter().map(|(key, _)| key as u32).collect();
         let count = keys.len().max(1) as u32;
         for (index, key) in (0..).zip(keys) {

@@ -25,7 +25,7 @@ pub(super) struct Entry {
     pub(super) due: Tick,
     /// When it was last written to on its own account; its lane may have written later.
     pub(super) written: Tick,
-    /// When it has to end, and why; 0 for never.
+    /// When it has to end; 0 for never.
     pub(super) end_at: Tick,
     /// Bytes the client has sent since, read and dropped.
     pub(super) received: u32,
@@ -91,6 +91,8 @@ pub(super) struct Behind {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ending {
     pub(super) reason: EndReason,
+    /// When it is over even if the client has not taken everything.
+    pub(super) until: Option<Instant>,
     /// Set once the last byte is written: then the client has until here to close.
     pub(super) closing_since: Option<Instant>,
 }
@@ -203,7 +205,7 @@ mod tests {
         // Ten thousand idle streams are ten thousand of each. mio's sockets are larger in a debug build.
         let entry_max = if cfg!(debug_assertions) { 72 } else { 64 };
         assert!(size_of::<Entry>() <= entry_max, "{}", size_of::<Entry>());
-        assert!(size_of::<Card>() <= 160, "{}", size_of::<Card>());
+        assert!(size_of::<Card>() <= 168, "{}", size_of::<Card>());
     }
 
     #[test]

@@ -43,8 +43,7 @@ pub(super) struct WriterThread {
     /// When those behind were judged last.
     pub(super) judged_at: Tick,
     generation: u32,
-    /// Set while draining: what streams are told.
-    pub(super) end_reason: EndReason,
+    pub(super) draining: bool,
     pub(super) now: Instant,
     stopping: bool,
 }
@@ -68,7 +67,7 @@ impl WriterThread {
             wheel: Wheel::new(now),
             judged_at: 0,
             generation: 0,
-            end_reason: EndReason::Age,
+            draining: false,
             now,
             stopping: false,
         })
@@ -138,6 +137,7 @@ impl WriterThread {
             match self.commands.try_recv() {
                 Ok(Command::Join(joining)) => self.join(*joining),
                 Ok(Command::Drain(window)) => self.drain(window),
+                Ok(Command::EndRevoked) => self.end_revoked(),
                 Ok(Command::Stop) | Err(crossbeam_channel::TryRecvError::Disconnected) => {
                     self.stopping = true;
                     return;
@@ -178,12 +178,7 @@ impl WriterThread {
                 (EntrySource::Own(Box::new(own)), 0, 0)
             }
         };
-        let end_at = match self.settings.connection_age_max {
-            // On its way here when the drain began.
-            _ if self.end_reason == EndReason::Drain => self.wheel.after(Duration::ZERO),
-            Some(age) => self.wheel.after(crate::stream::jittered(age, 0.1)),
-            None => 0,
-        };
+        let end_at = self.end_of(plan.info.token.as_deref());
         let card = Box::new(Card { info: plan.info, _seat: seat });
         self.entries.insert(Entry {
             socket,

@@ -7,6 +7,7 @@ mod reply;
 mod request;
 mod server;
 mod stream;
+pub(crate) mod token;
 
 use std::time::{Duration, Instant};
 

@@ -3,8 +3,8 @@
 use super::*;
 
 const OFF_LOOPBACK: &str = "is not loopback and there is no publisher key, so whoever reaches it could follow every \
-     topic; listen on 127.0.0.1:8080, or set --insecure to accept that (and --open-publish on to let anyone publish \
-     as well)";
+     topic; set --publisher-jwt-key (and --subscriber-jwt-key), or listen on 127.0.0.1:8080, or set --insecure to \
+     accept that (and --open-publish on to let anyone publish as well)";
 
 #[test]
 fn off_loopback_needs_insecure() {
@@ -107,6 +107,90 @@ fn tokens_come_from_files_too() {
     assert!(endless[0].starts_with("--admin-token: expected"), "{endless:?}");
 }
 
+/// A secret that nobody could guess, and samples that everybody can.
+const STRONG: &str = "8f1b6c0de2a94735bb0c6d5e4f3a2b1c";
+
+#[test]
+fn a_publisher_key_opens_the_listener() {
+    let wide = ["--listen", "0.0.0.0:8080", "--publisher-jwt-key", STRONG];
+    let keyed = config("", &[], &wide);
+    assert!(!keyed.open_publish && keyed.anonymous && keyed.dangers().is_empty());
+    let both = config("", &[], &[&wide[..], &["--subscriber-jwt-key", STRONG]].concat());
+    assert!(!both.open_publish && !both.anonymous);
+    let set = config("", &[], &["--listen", "0.0.0.0:8080", "--publisher-jwks-url", "https://id.example/jwks.json"]);
+    assert!(!set.open_publish);
+    // A key for followers alone does not keep others from publishing.
+    let refused = outcome("", &[], &["--listen", "0.0.0.0:8080", "--subscriber-jwt-key", STRONG]);
+    assert!(refused[0].contains("there is no publisher key"), "{refused:?}");
+    // On loopback a key closes publishing too.
+    assert!(!config("", &[], &["--publisher-jwt-key", "x"]).open_publish);
+}
+
+#[test]
+fn open_publish_off_loopback_needs_insecure_even_with_a_key() {
+    let wide = ["--listen", "0.0.0.0:1", "--publisher-jwt-key", STRONG, "--open-publish"];
+    let refused = outcome("", &[], &wide);
+    assert!(refused.len() == 1 && refused[0].starts_with("--open-publish: whoever reaches"), "{refused:?}");
+    let allowed = config("", &[], &[&wide[..], &["--insecure"]].concat());
+    assert!(allowed.open_publish && allowed.dangers().len() == 1, "{:?}", allowed.dangers());
+}
+
+#[test]
+fn weak_secrets_are_refused_off_loopback() {
+    for weak in ["!ChangeThisMercureHubJWTSecretKey!", "secret", "0123456789abcdef"] {
+        for setting in ["--publisher-jwt-key", "--subscriber-jwt-key"] {
+            let flag = format!("{setting}={weak}");
+            let other = format!("--publisher-jwt-key={STRONG}");
+            let wide = ["--listen", "0.0.0.0:1", other.as_str(), flag.as_str()];
+            let refused = outcome("", &[], &wide);
+            assert!(
+                refused.len() == 1 && refused[0].starts_with(&format!("{setting}: the secret is weak")),
+                "{refused:?}"
+            );
+            let allowed = config("", &[], &[&wide[..], &["--insecure"]].concat());
+            assert_eq!(allowed.dangers().len(), 1, "{:?}", allowed.dangers());
+            assert!(config("", &[], &[flag.as_str()]).dangers()[0].contains("is weak"));
+        }
+    }
+}
+
+#[test]
+fn keys_must_be_keys_of_their_algorithm() {
+    let refused = |alg: &str, key: &str| {
+        let args = [format!("--publisher-jwt-key={key}"), format!("--publisher-jwt-alg={alg}")];
+        outcome("", &[], &[&args[0], &args[1]])
+    };
+    let pem = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n";
+    for (alg, key, expected) in [
+        ("RS256", STRONG, "this is not a public key for RS256 in PEM"),
+        ("ES256", pem, "this is not a public key for ES256 in PEM"),
+        ("HS256", pem, "this is a public key, which anybody may know, and HS256 needs a secret"),
+        ("RS256", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----", "this is a private key"),
+    ] {
+        let found = refused(alg, key);
+        assert!(found.len() == 1 && found[0].starts_with(&format!("--publisher-jwt-key: {expected}")), "{found:?}");
+    }
+    let unknown = outcome("", &[], &["--publisher-jwt-alg", "none"]);
+    assert!(unknown[0].starts_with("--publisher-jwt-alg: expected one of HS256"), "{unknown:?}");
+}
+
+#[test]
+fn required_claims_and_addresses_are_read() {
+    check("", &[], &["--jwt-require", "iss, exp"], &["jwt_require = \"exp,iss\""]);
+    check("", &[("SSE_JWT_REQUIRE", "aud")], &[], &["jwt_require = \"aud\""]);
+    check(
+        "",
+        &[],
+        &["--publisher-jwks-url", "file:///a.json"],
+        &["publisher_jwks_url = \"file:///a.json\"", "open_publish = \"off\""],
+    );
+    for wrong in ["ftp://a", "https://", "id.example/jwks", "https://user:pass@id.example/", "file://a"] {
+        assert!(outcome("", &[], &["--publisher-jwks-url", wrong])[0].starts_with("--publisher-jwks-url: expected"));
+    }
+    assert!(outcome("", &[], &["--cookie-name", "a b"])[0].starts_with("--cookie-name: expected"));
+    assert!(outcome("", &[], &["--jwt-require", "sub"])[0].starts_with("--jwt-require: expected"));
+}
+
 const CANARY: &str = "canary-9f31";
 
 #[test]
@@ -135,6 +219,13 @@ fn secrets_are_never_shown() {
             load("", &[("SSE_ADMIN_TOKN", token)], &[]),
         ];
         found.extend(files.iter().map(|file| load(file, &[], &[])));
+        for setting in ["publisher", "subscriber"] {
+            let flag = format!("--{setting}-jwt-key={token}");
+            found.push(load("", &[], &[&flag]));
+            found.push(load("", &[], &[&flag, "--listen", "0.0.0.0:1"]));
+            found.push(load("", &[], &[&flag, &format!("--{setting}-jwt-alg=ES256")]));
+            found.push(load(&format!("{setting}_jwt_key = {quoted}"), &[], &["--shards=0"]));
+        }
         for found in found {
             let printed = match &found {
                 Ok(Command::Serve(config)) => config.to_toml(),

@@ -10,7 +10,10 @@ use proptest::prelude::*;
 use super::super::settings::SETTINGS;
 use super::super::suggest::Layer;
 use super::super::value::Scalar;
-use super::super::{ByteSize, HostName, LogLevel, Network, Ratio, TopicPattern, WebOrigin};
+use super::super::{
+    ByteSize, ClaimText, CookieName, HostName, JwksUrl, LogLevel, Network, OriginPattern, Ratio, RequiredClaims,
+    TopicPattern, WebOrigin,
+};
 use super::*;
 
 /// Texts near what the types take, so that the edges of their grammars are met.
@@ -47,6 +50,11 @@ proptest! {
         reads_back::<Network>(&text);
         reads_back::<WebOrigin>(&text);
         reads_back::<LogLevel>(&text);
+        reads_back::<OriginPattern>(&text);
+        reads_back::<JwksUrl>(&text);
+        reads_back::<RequiredClaims>(&text);
+        reads_back::<CookieName>(&text);
+        reads_back::<ClaimText>(&text);
         reads_back::<TopicPattern>(&text);
     }
 
@@ -73,6 +81,8 @@ proptest! {
                     let mut again = super::config(&printed, &[], &[]);
                     again.config = config.config.clone();
                     again.admin_token = config.admin_token.clone();
+                    again.publisher_jwt_key = config.publisher_jwt_key.clone();
+                    again.subscriber_jwt_key = config.subscriber_jwt_key.clone();
                     prop_assert_eq!(*config, again);
                 }
                 Ok(_) => {}

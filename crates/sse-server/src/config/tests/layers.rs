@@ -16,8 +16,21 @@ health_on_public = "off"
 
 # Access
 insecure = "off"
+# publisher_jwt_key is not set
+publisher_jwt_alg = "HS256"
+publisher_jwks_url = "off"
+# subscriber_jwt_key is not set
+subscriber_jwt_alg = "HS256"
+subscriber_jwks_url = "off"
+jwks_refresh_interval = "5m"
 open_publish = "on"
 anonymous = "on"
+jwt_require = "off"
+jwt_issuer = "off"
+jwt_audience = "off"
+cookie_name = "mercureAuthorization"
+publish_origin = []
+ticket_ttl = "30s"
 host = []
 cors_origin = []
 
@@ -216,7 +229,7 @@ fn every_setting_is_in_every_layer() {
         let value = match (values.first(), setting.kind.notation) {
             (Some(value), _) => value.clone(),
             (None, Notation::Text) if key == "host" => "a.example".to_owned(),
-            (None, Notation::Text) if key == "cors_origin" => "*".to_owned(),
+            (None, Notation::Text) if matches!(key, "cors_origin" | "publish_origin") => "*".to_owned(),
             (None, Notation::Text) if key == "trusted_proxy" => "10.0.0.0/8".to_owned(),
             (None, _) => "off".to_owned(),
         };

@@ -86,7 +86,7 @@ fn the_reference_names_everything() {
     groups.dedup();
     groups.push("`[[topic]]` tables in the file");
     assert_eq!(headings, groups);
-    assert_eq!(text.matches(" (repeatable) |").count(), 4, "{text}");
+    assert_eq!(text.matches(" (repeatable) |").count(), 5, "{text}");
     assert!(text.contains("`--listen ADDR` (repeatable) | 127.0.0.1:8080 |"), "{text}");
     assert!(text.contains("| cores |") && text.contains("| a quarter of memory |"), "{text}");
     assert!(text.contains("From 1ms to 24h."), "{text}");

@@ -54,5 +54,5 @@ fn parse(request: &Request<Incoming>, selectors_max: usize, notices: Notices) ->
     }
     let start = start(request.headers(), last_event_id.or(legacy_id))?;
     let manner = Manner { opening: Opening::Comment, notices, headers: stream_fields(), tells_start: true };
-    Ok(Wish { selectors, start, shape: Shape::Plain, manner })
+    Ok(Wish { selectors, start, shape: Shape::Plain, manner, ticket: None })
 }

@@ -40,6 +40,11 @@ impl Request {
         self
     }
 
+    /// Comes with this token.
+    pub(crate) fn bearer(self, token: impl AsRef<str>) -> Self {
+        self.field("Authorization", format!("Bearer {}", token.as_ref()))
+    }
+
     pub(crate) fn last_event_id(self, id: impl Into<String>) -> Self {
         self.field("Last-Event-ID", id)
     }

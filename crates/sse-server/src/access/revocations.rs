@@ -1,0 +1,170 @@
+//! Tokens that count no longer although their time is not over.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+use super::Token;
+use super::claims::LEEWAY;
+
+/// Revocations at a time. At the bound further ones are refused, as forgetting one would let its token in again.
+const REVOCATIONS_MAX: usize = 100_000;
+
+/// Whose tokens are revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Revoked {
+    /// The token with this `jti`.
+    Id(Box<str>),
+    /// Every token with this `sub`.
+    Subject(Box<str>),
+}
+
+impl Revoked {
+    /// What is named: the name itself belongs into no log.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Id(_) => "jti",
+            Self::Subject(_) => "subject",
+        }
+    }
+}
+
+/// All revocations. They are kept in memory: whoever needs them to outlive the process gives tokens a short life.
+#[derive(Debug)]
+pub(crate) struct Revocations {
+    /// Until when each holds; `None` for until it is taken back.
+    table: RwLock<HashMap<Revoked, Option<SystemTime>, ahash::RandomState>>,
+    /// How many there are, so that looking costs nothing while there are none.
+    count: AtomicUsize,
+    /// Counts changes, for the streams that are open.
+    changes: watch::Sender<u64>,
+}
+
+/// There are as many revocations as there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there are {REVOCATIONS_MAX} revocations already")]
+pub(crate) struct RevocationsFull;
+
+impl Revocations {
+    pub(crate) fn new() -> Self {
+        Self { table: RwLock::default(), count: AtomicUsize::new(0), changes: watch::Sender::new(0) }
+    }
+
+    /// Revokes until that time: a token's `exp`, after which it counts no longer anyway.
+    ///
+    /// # Errors
+    /// [`RevocationsFull`] at the bound.
+    pub(crate) fn add(
+        &self,
+        revoked: Revoked,
+        until: Option<SystemTime>,
+        now: SystemTime,
+    ) -> Result<(), RevocationsFull> {
+        let mut table = self.table.write();
+        if table.len() >= REVOCATIONS_MAX && !table.contains_key(&revoked) {
+            table.retain(|_, until| holds(*until, now));
+            if table.len() >= REVOCATIONS_MAX {
+                return Err(RevocationsFull);
+            }
+        }
+        // A second one never shortens the first.
+        let until = match table.get(&revoked) {
+            Some(earlier) => earlier.zip(until).map(|(earlier, until)| earlier.max(until)),
+            None => until,
+        };
+        table.insert(revoked, until);
+        self.count.store(table.len(), Ordering::Release);
+        drop(table);
+        self.changes.send_modify(|changes| *changes += 1);
+        Ok(())
+    }
+
+    /// Takes a revocation back; false if there was none.
+    pub(crate) fn remove(&self, revoked: &Revoked) -> bool {
+        let mut table = self.table.write();
+        let was_there = table.remove(revoked).is_some();
+        self.count.store(table.len(), Ordering::Release);
+        was_there
+    }
+
+    /// Whether the token was revoked.
+    pub(crate) fn holds_for(&self, token: &Token, now: SystemTime) -> bool {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return false;
+        }
+        let table = self.table.read();
+        let revoked = |key: Revoked| table.get(&key).is_some_and(|until| holds(*until, now));
+        token.id.clone().is_some_and(|id| revoked(Revoked::Id(id)))
+            || token.subject.clone().is_some_and(|subject| revoked(Revoked::Subject(subject)))
+    }
+
+    /// Those that hold, in order, at most so many; and how many there are.
+    pub(crate) fn list(&self, count_max: usize, now: SystemTime) -> (Vec<(Revoked, Option<SystemTime>)>, usize) {
+        let table = self.table.read();
+        let current = table.iter().filter(|(_, until)| holds(**until, now));
+        let mut listed: Vec<_> = current.map(|(revoked, until)| (revoked.clone(), *until)).collect();
+        let total = listed.len();
+        listed.sort_unstable();
+        listed.truncate(count_max);
+        (listed, total)
+    }
+
+    /// Completes at the next change, for a receiver that has seen those before.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+}
+
+/// A token is let in for the leeway longer than it says, so it stays revoked for as long.
+fn holds(until: Option<SystemTime>, now: SystemTime) -> bool {
+    until.is_none_or(|until| until + LEEWAY + Duration::from_secs(1) > now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(id: &str, subject: &str) -> Token {
+        Token { id: Some(id.into()), subject: Some(subject.into()), ..Token::default() }
+    }
+
+    #[test]
+    fn a_revocation_holds_until_the_token_would_have_ended() {
+        let revocations = Revocations::new();
+        let now = SystemTime::now();
+        let end = now + Duration::from_secs(60);
+        revocations.add(Revoked::Id("a".into()), Some(end), now).unwrap();
+        revocations.add(Revoked::Subject("s".into()), None, now).unwrap();
+        assert!(revocations.holds_for(&token("a", "x"), now) && revocations.holds_for(&token("x", "s"), now));
+        assert!(!revocations.holds_for(&token("s", "a"), now) && !revocations.holds_for(&Token::default(), now));
+        // As long as the leeway would let it in.
+        assert!(revocations.holds_for(&token("a", "x"), end + LEEWAY));
+        assert!(!revocations.holds_for(&token("a", "x"), end + LEEWAY * 2));
+        // A shorter one does not take the longer back.
+        revocations.add(Revoked::Id("a".into()), Some(now), now).unwrap();
+        assert!(revocations.holds_for(&token("a", "x"), end));
+        assert!(revocations.remove(&Revoked::Id("a".into())) && !revocations.remove(&Revoked::Id("a".into())));
+        assert!(!revocations.holds_for(&token("a", "x"), now));
+        assert_eq!(revocations.list(10, now), (vec![(Revoked::Subject("s".into()), None)], 1));
+    }
+
+    #[test]
+    fn revocations_are_bounded_and_none_is_forgotten() {
+        let revocations = Revocations::new();
+        let now = SystemTime::now();
+        let end = now + Duration::from_secs(60);
+        let add = |n: usize, now| revocations.add(Revoked::Id(n.to_string().into()), Some(end), now);
+        for n in 0..REVOCATIONS_MAX {
+            add(n, now).unwrap();
+        }
+        assert_eq!(add(REVOCATIONS_MAX, now), Err(RevocationsFull));
+        assert!(add(0, now).is_ok());
+        assert!(revocations.holds_for(&token("0", ""), now) && !revocations.holds_for(&token("100000", ""), now));
+        // Those that are over make room.
+        assert!(add(REVOCATIONS_MAX, end + LEEWAY * 2).is_ok());
+        assert_eq!(revocations.table.read().len(), 1);
+    }
+}
