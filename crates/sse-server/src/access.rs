@@ -29,7 +29,7 @@ mod token;
 use claims::ClaimRules;
 use credential::{Carrier, Credential};
 pub(crate) use error::AccessError;
-pub(crate) use key::VerifyKey;
+pub(crate) use key::{VerifyKey, algorithm};
 pub(crate) use revocations::{Revocations, RevocationsFull, Revoked};
 use role::Role;
 use selectors::SelectorCache;

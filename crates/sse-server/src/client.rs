@@ -1,10 +1,10 @@
-//! The commands `publish` and `subscribe`: a server's clients on the command line, over plain HTTP/1.1.
+//! The commands `publish`, `subscribe` and `token`: a server's clients on the command line, over plain HTTP/1.1.
 
 use std::future::Future;
 
 use anyhow::Context;
 
-use crate::config::{PublishArgs, SubscribeArgs};
+use crate::config::{PublishArgs, SubscribeArgs, TokenArgs};
 
 mod backoff;
 mod exchange;
@@ -12,6 +12,7 @@ mod publish;
 mod show;
 mod subscribe;
 mod target;
+mod token;
 
 /// Publishes one event, or one for each line of standard input, in order and over one connection; prints the ids. Stops
 /// at the first refusal.
@@ -29,6 +30,14 @@ pub fn publish(args: &PublishArgs) -> anyhow::Result<()> {
 /// What went wrong, for a person.
 pub fn subscribe(args: &SubscribeArgs) -> anyhow::Result<()> {
     block_on(subscribe::run(args))
+}
+
+/// Makes a token.
+///
+/// # Errors
+/// What is wrong with the arguments, for a person.
+pub fn token(args: &TokenArgs) -> anyhow::Result<String> {
+    token::make(args, std::time::SystemTime::now())
 }
 
 fn block_on(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {

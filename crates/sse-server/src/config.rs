@@ -28,7 +28,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use command::{Command, PublishArgs, SubscribeArgs};
+pub use command::{Command, HiddenText, PublishArgs, SubscribeArgs, TokenArgs};
 pub use fault::{ConfigError, Fault, Origin};
 pub use network::Network;
 pub use print::reference_markdown;
@@ -37,5 +37,6 @@ pub use token::{ClaimText, CookieName, JwksUrl, JwtAlg, JwtKey, OriginPattern, R
 pub use topic::{TopicLimits, TopicPattern, TopicRule};
 pub use types::{Ratio, Secret};
 pub use units::ByteSize;
+pub(crate) use value::Scalar;
 pub use web::{HostName, WebOrigin};
 pub use words::{BusyReply, LogFormat, LogLevel, Preset, SlowPolicy};

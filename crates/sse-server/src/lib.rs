@@ -38,9 +38,9 @@ mod stream;
 mod writer;
 
 pub use config::{
-    BusyReply, ByteSize, ClaimText, Command, Config, ConfigError, CookieName, Fault, HostName, JwksUrl, JwtAlg, JwtKey,
-    LogFormat, LogLevel, Network, Origin, OriginPattern, Preset, PublishArgs, Ratio, RequiredClaims, Secret,
-    SlowPolicy, SubscribeArgs, TopicLimits, TopicPattern, TopicRule, WebOrigin, reference_markdown,
+    BusyReply, ByteSize, ClaimText, Command, Config, ConfigError, CookieName, Fault, HiddenText, HostName, JwksUrl,
+    JwtAlg, JwtKey, LogFormat, LogLevel, Network, Origin, OriginPattern, Preset, PublishArgs, Ratio, RequiredClaims,
+    Secret, SlowPolicy, SubscribeArgs, TokenArgs, TopicLimits, TopicPattern, TopicRule, WebOrigin, reference_markdown,
 };
 pub use server::{Addresses, Server, StartError};
 pub use signals::HISTOGRAM_BUCKETS;

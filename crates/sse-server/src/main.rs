@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         Ok(Command::PrintConfig(config)) => print(&config.to_toml()),
         Ok(Command::Publish(args)) => sse_server::client::publish(&args),
         Ok(Command::Subscribe(args)) => sse_server::client::subscribe(&args),
+        Ok(Command::Token(args)) => sse_server::client::token(&args).and_then(|token| print(&format!("{token}\n"))),
         Ok(Command::Serve(config)) => serve(*config),
     };
     match done {

@@ -25,6 +25,8 @@ pub enum Command {
     Publish(PublishArgs),
     /// Follow a server.
     Subscribe(SubscribeArgs),
+    /// Make a token.
+    Token(Box<TokenArgs>),
     /// Print this help.
     Help(String),
     /// Print this version.
@@ -53,6 +55,43 @@ pub struct SubscribeArgs {
     pub last_event_id: Option<String>,
 }
 
+/// `sse-server token`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenArgs {
+    /// The secret or private key, or `@FILE`.
+    pub key: Option<HiddenText>,
+    /// How to sign; `HS256` by default.
+    pub alg: Option<String>,
+    /// Selectors of what may be published.
+    pub publish: Vec<String>,
+    /// Selectors of the private events that may be seen.
+    pub subscribe: Vec<String>,
+    /// JSON to be shown in subscription documents.
+    pub payload: Option<String>,
+    /// Whom it is for: `sub`.
+    pub subject: Option<String>,
+    /// Its name: `jti`.
+    pub id: Option<String>,
+    /// Who makes it: `iss`.
+    pub issuer: Option<String>,
+    /// Who is to take it: `aud`.
+    pub audience: Option<String>,
+    /// The key's name in a set: `kid`.
+    pub kid: Option<String>,
+    /// How long it lives, or `off` for ever; an hour by default.
+    pub expires_in: Option<String>,
+}
+
+/// An argument that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HiddenText(pub String);
+
+impl std::fmt::Debug for HiddenText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HiddenText(hidden)")
+    }
+}
+
 /// The commands that need the settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SettingsCommand {
@@ -72,7 +111,7 @@ impl SettingsCommand {
     }
 }
 
-pub(super) const COMMANDS: [&str; 5] = ["serve", "check-config", "config", "publish", "subscribe"];
+pub(super) const COMMANDS: [&str; 6] = ["serve", "check-config", "config", "publish", "subscribe", "token"];
 
 /// What the command line says.
 pub(super) enum Parsed {
@@ -232,6 +271,27 @@ pub(super) fn program() -> Clap {
                 .arg(url().help("What to follow, such as http://127.0.0.1:8080/events/news"))
                 .arg(text("last-event-id", "ID", "Resume after this id; `earliest` for all that is kept")),
         )
+        .subcommand(
+            Clap::new("token")
+                .about("Make a token (a JWT) and print it")
+                .arg(
+                    text("key", "KEY", "The secret, or a private key in PEM (PKCS #8); @FILE reads it from a file")
+                        .required(true),
+                )
+                .arg(text("alg", "ALG", "How to sign, such as ES256 [default: HS256]"))
+                .arg(text("publish", "SELECTOR", "A topic, template or * it may publish to").action(ArgAction::Append))
+                .arg(
+                    text("subscribe", "SELECTOR", "A topic, template or * whose private events it may see")
+                        .action(ArgAction::Append),
+                )
+                .arg(text("payload", "JSON", "What subscription documents show"))
+                .arg(text("subject", "TEXT", "Whom it is for (sub)"))
+                .arg(text("id", "TEXT", "Its own name (jti)"))
+                .arg(text("issuer", "TEXT", "Who makes it (iss)"))
+                .arg(text("audience", "TEXT", "Who is to take it (aud)"))
+                .arg(text("kid", "TEXT", "The key's name in its set"))
+                .arg(text("expires-in", "DURATION", "How long it lives, such as 15m; off for ever [default: 1h]")),
+        )
 }
 
 fn flag(setting: &'static Setting) -> Arg {
@@ -249,6 +309,8 @@ fn flag(setting: &'static Setting) -> Arg {
         .help_heading(setting.group);
     match setting.kind.notation {
         Notation::Switch => arg.num_args(0..=1).default_missing_value("on"),
+        // PEM begins with hyphens, and a secret may; taken for a flag it would be told as an unknown one.
+        Notation::Secret => arg.allow_hyphen_values(true),
         _ => arg,
     }
 }
@@ -266,6 +328,7 @@ fn read(matches: &ArgMatches, faults: &mut Vec<Fault>) -> Parsed {
             url: text(of_command, "url").unwrap_or_default(),
             last_event_id: text(of_command, "last-event-id"),
         })),
+        "token" => Err(Command::Token(Box::new(token(of_command)))),
         "check-config" => Ok(SettingsCommand::CheckConfig),
         "config" => Ok(SettingsCommand::PrintConfig),
         _ => Ok(SettingsCommand::Serve),
@@ -281,6 +344,23 @@ fn read(matches: &ArgMatches, faults: &mut Vec<Fault>) -> Parsed {
             }
             Parsed::Done(done)
         }
+    }
+}
+
+fn token(matches: &ArgMatches) -> TokenArgs {
+    let several = |name: &str| matches.get_many::<String>(name).into_iter().flatten().cloned().collect();
+    TokenArgs {
+        key: text(matches, "key").map(HiddenText),
+        alg: text(matches, "alg"),
+        publish: several("publish"),
+        subscribe: several("subscribe"),
+        payload: text(matches, "payload"),
+        subject: text(matches, "subject"),
+        id: text(matches, "id"),
+        issuer: text(matches, "issuer"),
+        audience: text(matches, "audience"),
+        kid: text(matches, "kid"),
+        expires_in: text(matches, "expires-in"),
     }
 }
 

@@ -33,7 +33,7 @@ impl Kind {
 
 /// How a value is written in TOML and on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Notation {
+pub(crate) enum Notation {
     /// A TOML string.
     Text,
     /// A TOML number.
@@ -46,8 +46,8 @@ pub(super) enum Notation {
 
 /// Why a text is not a value, if there is more to say than what was expected.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Wrong {
-    pub(super) hint: Option<String>,
+pub(crate) struct Wrong {
+    pub(crate) hint: Option<String>,
 }
 
 impl Wrong {
@@ -57,7 +57,7 @@ impl Wrong {
 }
 
 /// One value. `text` gives back what `parse` takes.
-pub(super) trait Scalar: Sized + PartialOrd {
+pub(crate) trait Scalar: Sized + PartialOrd {
     const NAME: &'static str;
     const EXPECTS: &'static str;
     const NOTATION: Notation = Notation::Text;

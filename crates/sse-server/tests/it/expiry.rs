@@ -9,7 +9,12 @@ use crate::harness::{StreamPath, on_both_paths};
 
 const KEYS: [&str; 4] = ["--publisher-jwt-key", SECRET, "--subscriber-jwt-key", SECRET];
 
-on_both_paths![a_stream_ends_with_its_token, a_full_socket_does_not_outlive_its_token, the_leeway_opens_no_long_stream];
+on_both_paths![
+    a_stream_ends_with_its_token,
+    the_mercure_path_ends_with_its_token_too,
+    a_full_socket_does_not_outlive_its_token,
+    the_leeway_opens_no_long_stream
+];
 
 fn expiring(seconds: i64) -> String {
     token(&json!({ "exp": seconds_from_now(seconds), "mercure": { "subscribe": ["*"], "publish": ["*"] } }))
@@ -34,6 +39,20 @@ fn a_stream_ends_with_its_token(path: StreamPath) {
     server.log.wait_for_all("disconnected", 2, |line| assert_eq!(line["reason"], "expired"));
     server.post("/events/a", "y").bearer(expiring(60)).send();
     assert_eq!(lasting.next_data(), "y");
+}
+
+/// The Mercure path has no events of the server's own: the stream just ends.
+fn the_mercure_path_ends_with_its_token_too(path: StreamPath) {
+    let server = path.start(&KEYS);
+    let target = "/.well-known/mercure?topic=a";
+    let stream = server.follow(target).bearer(expiring(3)).open();
+    let by_query = server.follow(format!("{target}&authorization={}", expiring(3))).open();
+    let started = Instant::now();
+    for stream in [stream, by_query] {
+        assert!(!stream.text_to_end().contains("event:"));
+    }
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    server.log.wait_for_all("disconnected", 2, |line| assert_eq!(line["reason"], "expired"));
 }
 
 /// One that does not read is not asked to: it is cut.

@@ -27,6 +27,7 @@ mod malformed;
 mod mercure;
 mod methods;
 mod metrics;
+mod minting;
 mod origins;
 mod publish;
 mod quickstart;

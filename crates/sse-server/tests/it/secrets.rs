@@ -46,7 +46,13 @@ fn no_output_has_a_secret(path: StreamPath) {
             said.push(request.clone().bearer(token).send());
             said.push(request.field("Cookie", format!("auth={token}")).send());
         }
-        for target in ["/events/a?authorization=", "/events/a?ticket=", "/nowhere?token=", "/events/%ff?ticket="] {
+        for target in [
+            "/.well-known/mercure?topic=a&authorization=",
+            "/events/a?authorization=",
+            "/events/a?ticket=",
+            "/nowhere?token=",
+            "/events/%ff?ticket=",
+        ] {
             said.push(server.request("HEAD", format!("{target}{token}")).send());
             said.push(server.post(&format!("{target}{token}"), "x").send());
         }

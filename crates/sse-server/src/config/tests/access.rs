@@ -223,6 +223,7 @@ fn secrets_are_never_shown() {
             let flag = format!("--{setting}-jwt-key={token}");
             found.push(load("", &[], &[&flag]));
             found.push(load("", &[], &[&flag, "--listen", "0.0.0.0:1"]));
+            found.push(load("", &[], &[&format!("--{setting}-jwt-key"), &format!("-{token}")]));
             found.push(load("", &[], &[&flag, &format!("--{setting}-jwt-alg=ES256")]));
             found.push(load(&format!("{setting}_jwt_key = {quoted}"), &[], &["--shards=0"]));
         }

@@ -1,0 +1,55 @@
+//! `sse-server token`: what it makes is taken.
+
+use crate::harness::token::SECRET;
+use crate::harness::{Launch, Server};
+
+#[track_caller]
+fn made(args: &[&str]) -> String {
+    let output = Launch::new(&[&["token"], args].concat()).finish();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+}
+
+#[test]
+fn a_token_grants_what_was_asked_for() {
+    let server = Server::start(&[
+        "--publisher-jwt-key",
+        SECRET,
+        "--subscriber-jwt-key",
+        SECRET,
+        "--jwt-require",
+        "exp",
+        "--jwt-issuer",
+        "me",
+        "--jwt-audience",
+        "hub",
+    ]);
+    let common = ["--key", SECRET, "--issuer", "me", "--audience", "hub", "--subject", "ann", "--id", "1"];
+    let publisher = made(&[&common[..], &["--publish", "a", "--publish", "b/{x}", "--payload", "{\"n\":1}"]].concat());
+    assert_eq!(server.post("/events/a", "x").bearer(&publisher).send().status(), 200);
+    assert_eq!(server.post("/events/b/1", "x").bearer(&publisher).send().status(), 200);
+    server.post("/events/c", "x").bearer(&publisher).send().problem(403);
+    let subscriber = made(&[&common[..], &["--subscribe", "*", "--expires-in", "15m"]].concat());
+    let mut stream = server.subscribe("a").bearer(&subscriber).open();
+    server.post("/events/a?private", "y").bearer(&publisher).send();
+    assert_eq!(stream.next_data(), "y");
+    // One that never ends is not what this server asks for, and one that is over is worth nothing.
+    let endless = made(&[&common[..], &["--subscribe", "*", "--expires-in", "off"]].concat());
+    server.subscribe("a").bearer(&endless).send().problem(401);
+}
+
+/// Keys as `openssl genpkey` writes them.
+#[test]
+fn private_keys_sign_for_their_public_halves() {
+    for (alg, pair) in
+        [("EdDSA", crate::harness::token::Pair::ed25519()), ("ES256", crate::harness::token::Pair::p256())]
+    {
+        let file =
+            std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{alg}-{}.pem", std::process::id()));
+        std::fs::write(&file, pem::encode(&pem::Pem::new("PRIVATE KEY", pair.private.as_bytes()))).unwrap();
+        let server = Server::start(&["--publisher-jwt-key", &pair.public, "--publisher-jwt-alg", alg]);
+        let token = made(&["--key", &format!("@{}", file.display()), "--alg", alg, "--publish", "*"]);
+        assert_eq!(server.post("/events/a", "x").bearer(&token).send().status(), 200, "{alg}");
+        std::fs::remove_file(&file).unwrap();
+    }
+}
