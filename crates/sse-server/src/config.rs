@@ -5,7 +5,6 @@
 
 mod checks;
 mod command;
-mod exposure;
 mod fault;
 mod file;
 mod load;

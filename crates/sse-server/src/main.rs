@@ -54,10 +54,9 @@ fn serve(config: Config) -> anyhow::Result<()> {
     let metrics = install_metrics()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
     runtime.block_on(async {
-        let (ready_file, exposure) = (config.ready_file.clone(), config.exposure());
+        let ready_file = config.ready_file.clone();
         let server = Server::bind(config, Some(metrics))?;
         let addresses = server.addresses().context("reading the listeners' addresses")?;
-        warn_of(exposure, &addresses);
         announce(&addresses, ready_file.as_deref())?;
         let shutdown = shutdown_signal().context("watching for signals")?;
         server.run(shutdown).await;
@@ -83,18 +82,8 @@ fn install_metrics() -> anyhow::Result<PrometheusHandle> {
         .context("installing the metrics recorder")
 }
 
-fn warn_of(exposure: Option<String>, addresses: &Addresses) {
-    if let Some(detail) = exposure {
-        tracing::warn!(listen = joined(addresses), detail, "no key protects this server");
-    }
-}
-
-fn joined(addresses: &Addresses) -> String {
-    addresses.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-}
-
 fn announce(addresses: &Addresses, ready_file: Option<&Path>) -> anyhow::Result<()> {
-    let listen = joined(addresses);
+    let listen = addresses.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     let admin = addresses.admin.map_or_else(|| "off".to_owned(), |addr| addr.to_string());
     tracing::info!(listen, admin, version = env!("CARGO_PKG_VERSION"), "listening");
     let Some(path) = ready_file else { return Ok(()) };

@@ -44,7 +44,7 @@ impl Config {
         self.listen.iter().any(|address| !is_loopback(*address))
     }
 
-    /// What is dangerous about these settings, and was allowed by `insecure` or because only this machine is served.
+    /// What is dangerous or surprising about these settings, and was allowed by `insecure` or because only this machine is served.
     pub fn dangers(&self) -> Vec<String> {
         let mut dangers = Vec::new();
         if self.is_off_loopback() && !self.publisher_is_keyed() {
@@ -52,6 +52,10 @@ impl Config {
         }
         if self.is_off_loopback() && self.open_publish {
             dangers.push("whoever reaches a listener may publish: open_publish is on".to_owned());
+        }
+        if self.is_off_loopback() && !self.publisher_is_keyed() && self.host.is_empty() {
+            let refused = "a Host that is neither loopback nor an address listened on gets 421: --host names others";
+            dangers.push(refused.to_owned());
         }
         dangers
             .extend(self.weak_keys().into_iter().map(|(setting, weakness)| format!("{setting} is weak: {weakness}")));
@@ -72,7 +76,7 @@ impl Config {
 }
 
 /// Whether only this machine reaches the address. `::ffff:127.0.0.1` is loopback too.
-pub(super) fn is_loopback(address: SocketAddr) -> bool {
+fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 
