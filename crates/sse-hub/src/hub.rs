@@ -74,22 +74,17 @@ impl Hub {
         Ok(receipt)
     }
 
-    /// Publishes an event for those who follow it now. It takes its place in the order of all events; if nobody follows any
-    /// of its topics, that is all, and no topic is made of it.
-    ///
-    /// # Errors
-    /// As [`publish`](Self::publish).
-    pub fn announce(&self, publication: Publication) -> Result<Receipt, PublishError> {
-        if publication.topics.iter().any(|topic| self.inner.topics.is_followed(topic)) {
-            return self.publish(publication);
+    /// Whether somebody follows the topic, by name or by a selector, or did until just now: who has something to tell only
+    /// those who follow need not make an event of it otherwise.
+    pub fn is_followed(&self, topic: &TopicName) -> bool {
+        self.inner.topics.is_followed(topic)
+    }
+
+    /// Takes a place in the order of all events without an event: [`newest`](Self::newest) tells that something happened.
+    pub fn skip(&self) {
+        if self.inner.order.newest() < Cursor::SEQUENCE_MAX {
+            self.inner.order.enter(&[]).take_sequence();
         }
-        self.check(&publication)?;
-        if self.inner.order.newest() >= Cursor::SEQUENCE_MAX {
-            return Err(PublishError::Exhausted);
-        }
-        let sequence = self.inner.order.enter(&[]).take_sequence();
-        let Publication { event, id_form, .. } = publication;
-        Ok(Receipt { cursor: self.inner.cursor(sequence), given_id: event.id().cloned(), id_form })
     }
 
     /// Whether the publication breaks a rule that does not depend on the state of any topic: a batch is checked whole

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use sse_hub::{
-    Hub, HubConfig, LagBounds, Publication, PublishError, Receipt, RingBounds, SlowPolicy, TopicName, TopicPolicy,
+    Hub, HubConfig, LagBounds, Publication, PublishError, Receipt, RingBounds, Selector, SlowPolicy, TopicName,
+    TopicPolicy,
 };
 use tokio::sync::watch;
 
@@ -18,6 +19,7 @@ use crate::fan_out::publishing;
 use crate::gauge::{ConnectionGauge, Surplus};
 use crate::interner::Interner;
 use crate::limits::{Exceeded, Limits};
+use crate::presence::{Presence, SUBSCRIPTION_TOPICS};
 use crate::signals::Signals;
 use crate::writer::{WriterSettings, Writers};
 
@@ -33,6 +35,8 @@ pub(crate) struct App {
     pub(crate) writers: Option<Writers>,
     pub(crate) connections: Arc<ConnectionGauge>,
     pub(crate) limits: Limits,
+    /// Who follows what, where that is told.
+    pub(crate) presence: Option<Arc<Presence>>,
     pub(crate) user_agents: Interner,
     /// The window of the drain, once it has begun.
     pub(crate) drain: watch::Sender<Option<Duration>>,
@@ -49,6 +53,7 @@ impl App {
         let settings = WriterSettings::new(&config, signals.clone(), access.revocations.clone());
         let start = |count: NonZeroUsize| Writers::start(count.get(), &settings);
         let writers = config.writers.map(start).transpose()?;
+        let presence = config.subscriptions.then(|| Presence::new(hub.clone(), signals.clone()));
         Ok(Arc::new(Self {
             hub,
             access,
@@ -56,6 +61,7 @@ impl App {
             writers,
             connections: ConnectionGauge::new(config.connections_max.get()),
             limits: Limits::new(&config),
+            presence,
             user_agents: Interner::default(),
             drain: watch::Sender::new(None),
             metrics,
@@ -103,15 +109,15 @@ pub(crate) enum Busy {
     Exceeded(Exceeded),
 }
 
+/// How long the announcement of a subscription is kept in memory.
+const ANNOUNCEMENT_AGE_MAX: Duration = Duration::from_secs(10);
+
 fn hub_config(config: &Config) -> HubConfig {
+    let of_patterns = config.topics.iter().map(|rule| (rule.pattern.selector().clone(), policy(&rule.limits(config))));
     HubConfig {
         shards: config.shards.get(),
         topic_policy: policy(&config.topic_limits()),
-        topic_policies: config
-            .topics
-            .iter()
-            .map(|rule| (rule.pattern.selector().clone(), policy(&rule.limits(config))))
-            .collect(),
+        topic_policies: announcements(config).into_iter().chain(of_patterns).collect(),
         topics_max: config.topics_max.get(),
         topics_per_subscription_max: config.topics_per_subscription_max.get().max(config.mercure_topics_max()),
         event_bytes_max: config.event_bytes_max.get(),
@@ -119,6 +125,14 @@ fn hub_config(config: &Config) -> HubConfig {
         closed_topic_age: config.closed_topic_age,
         ..HubConfig::default()
     }
+}
+
+/// Announced subscriptions are for those who follow just now: they are kept for as long as a reader may need.
+fn announcements(config: &Config) -> Option<(Selector, TopicPolicy)> {
+    let selector = Selector::parse(SUBSCRIPTION_TOPICS).expect("it is a topic's name");
+    let mut announcements = policy(&config.topic_limits());
+    announcements.ring.age_max = announcements.ring.age_max.min(ANNOUNCEMENT_AGE_MAX);
+    config.subscriptions.then_some((selector, announcements))
 }
 
 fn policy(limits: &TopicLimits) -> TopicPolicy {

@@ -104,6 +104,7 @@ async fn route(
             _ => Err(Problem::method_not_allowed("POST, OPTIONS")),
         },
         Route::Mercure => mercure::answer(app, connection, client, request).await,
+        Route::Subscriptions => mercure::subscriptions::answer(app, request).await,
         Route::Health(_) if !app.config.health_on_public => Err(Problem::not_found()),
         Route::Health(route) => health::answer(app, route, request.method()),
     }

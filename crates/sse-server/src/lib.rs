@@ -31,6 +31,7 @@ mod limits;
 mod listener;
 pub mod logging;
 pub mod memory;
+mod presence;
 mod request_scan;
 mod server;
 mod signals;

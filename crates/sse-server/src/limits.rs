@@ -124,13 +124,13 @@ impl Limits {
         peer: IpAddr,
         client: IpAddr,
         subject: Option<&str>,
-    ) -> Result<Option<Box<Shares>>, Exceeded> {
+    ) -> Result<Option<Shares>, Exceeded> {
         let of_proxy = self.addresses.as_ref().filter(|_| self.is_trusted(peer));
         let address = of_proxy.map(|addresses| addresses.enter(AddressKey::of(client)).within(Exceeded::Address));
         let of_subject = self.subjects.as_ref().zip(subject);
         let subject = of_subject.map(|(subjects, subject)| subjects.enter(subject.into()).within(Exceeded::Subject));
         let shares = Shares { _address: address.transpose()?, _subject: subject.transpose()? };
-        Ok(shares.are_any().then(|| Box::new(shares)))
+        Ok(shares.are_any().then_some(shares))
     }
 
     /// Counts one request to follow, before anything is done for it.

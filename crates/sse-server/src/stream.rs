@@ -16,6 +16,7 @@ use sse_wire::{Event, EventType, Frame};
 use crate::access::Token;
 use crate::gauge::ConnectionPermit;
 use crate::limits::Shares;
+use crate::presence::Present;
 use crate::signals::Signals;
 
 pub(crate) mod body;
@@ -272,8 +273,24 @@ pub(crate) struct StreamInfo {
     pub(crate) connected_at: Instant,
     /// The connection's place, freed with the stream.
     pub(crate) _permit: Option<ConnectionPermit>,
-    /// What it holds of its client's bounds.
-    pub(crate) _shares: Option<Box<Shares>>,
+    /// What ends with it.
+    pub(crate) _holdings: Option<Box<Holdings>>,
+}
+
+/// What a stream holds for as long as it lasts.
+#[derive(Debug)]
+pub(crate) struct Holdings {
+    /// Of its client's bounds.
+    pub(crate) shares: Option<Shares>,
+    /// Of the subscriptions that are listed.
+    pub(crate) present: Option<Present>,
+}
+
+impl Holdings {
+    /// Most streams hold nothing.
+    pub(crate) fn boxed(self) -> Option<Box<Self>> {
+        (self.shares.is_some() || self.present.is_some()).then(|| Box::new(self))
+    }
 }
 
 /// Where a client is. Its port is 0 when a proxy did not tell it.

@@ -1,34 +1,32 @@
-//! Events for those who follow just now.
-
-use sse_hub::{Publication, PublishError};
-use sse_wire::{Event, EventType};
+//! Telling only those who follow just now.
 
 use crate::story::{Story, name};
 
-fn announce(story: &Story, topic: &str, data: &str) -> u64 {
-    story.hub.announce(Publication::new(name(topic), Event::new(data))).unwrap().cursor.sequence
-}
-
 #[test]
-fn nobody_follows_and_nothing_is_kept() {
+fn who_follows_is_known_before_anything_is_published() {
     let story = Story::new();
-    assert_eq!(announce(&story, "/a/1", "x"), 1);
-    assert_eq!(story.hub.topics(), 0);
-    assert_eq!(story.hub.newest().sequence, 1, "it has taken its place all the same");
-    let mut late = story.follow(&["/a/1", "/a/2"]).after(0);
-    assert_eq!(late.read(), Vec::<String>::new());
-    let reserved = Event::new("").with_type(EventType::parse("sse.gap").unwrap());
-    let refused = story.hub.announce(Publication::new(name("b"), reserved));
-    assert!(matches!(refused, Err(PublishError::ReservedType { .. })));
-}
-
-#[test]
-fn whoever_follows_has_it() {
+    assert!(!story.hub.is_followed(&name("/a/1")));
     for follows in [&["/a/1"][..], &["/a/1", "b"], &["/a/{x}"], &["*"], &["{+x}", "/b/{x}"]] {
         let story = Story::new();
+        let live = story.follow(follows).live();
+        assert!(story.hub.is_followed(&name("/a/1")), "{follows:?}");
+        assert_eq!(story.hub.is_followed(&name("/c")), matches!(follows[0], "*" | "{+x}"), "{follows:?}");
+        drop(live);
+        story.publish("c", "x");
+        assert_eq!(story.hub.topics(), 1 + usize::from(follows.contains(&"/a/1")) + usize::from(follows.contains(&"b")));
+    }
+}
+
+#[test]
+fn a_skipped_place_is_no_hole() {
+    for follows in [&["a"][..], &["a", "b"], &["*"]] {
+        let story = Story::new();
         let mut live = story.follow(follows).live();
-        announce(&story, "/c/1", "not followed by most");
-        announce(&story, "/a/1", "x");
-        assert_eq!(live.read().last().map(String::as_str), Some("2:x"), "{follows:?}");
+        story.publish("a", "x");
+        story.hub.skip();
+        assert_eq!(story.hub.newest().sequence, 2);
+        story.publish("a", "y");
+        assert_eq!(live.read(), ["1:x", "3:y"], "{follows:?}");
+        assert_eq!(story.follow(follows).after(2).read(), ["3:y"], "{follows:?}");
     }
 }

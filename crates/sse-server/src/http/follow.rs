@@ -13,10 +13,9 @@ use super::{Problem, ReplyBody, busy, full, origin, query};
 use crate::access::Access;
 use crate::app::{App, Busy};
 use crate::connection::ConnectionState;
-use crate::limits::Shares;
 use crate::stream::{
-    FollowedTopics, Framing, Notices, Opening, RemoteAddr, Shape, Source, StreamInfo, StreamPlan, body, head_fields,
-    jittered,
+    FollowedTopics, Framing, Holdings, Notices, Opening, RemoteAddr, Shape, Source, StreamInfo, StreamPlan, body,
+    head_fields, jittered,
 };
 
 pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -43,6 +42,8 @@ pub(super) struct Manner {
     pub(super) notices: Notices,
     /// The head's fields, but for those of the connection and of origins.
     pub(super) headers: HeaderMap,
+    /// Its subscriptions are announced and listed.
+    pub(super) announced: bool,
     /// The head says where the stream begins: after the id that was asked for, or with all that is kept.
     pub(super) tells_start: bool,
 }
@@ -104,7 +105,11 @@ impl<'a> Asking<'a> {
             Ok(shares) => shares,
             Err(exceeded) => return busy::reply(app, request, Busy::Exceeded(exceeded), wish.manner.notices),
         };
-        let plan = match self.plan(access, wish, shares) {
+        // Announced first, so that it does not see its own announcement.
+        let presence = app.presence.as_ref().filter(|_| wish.manner.announced);
+        let present = presence.and_then(|presence| presence.enter(&wish.selectors, access.token().cloned()));
+        let holdings = Holdings { shares, present };
+        let plan = match self.plan(access, wish, holdings) {
             Ok(plan) => plan,
             // Not an error: the client is to stop coming back (WHATWG HTML, 9.2.3).
             Err(SubscribeError::Ended) => return Ok(no_content()),
@@ -118,7 +123,7 @@ impl<'a> Asking<'a> {
         Ok(body::respond(app, connection, plan))
     }
 
-    fn plan(&self, access: &Access, wish: Wish, shares: Option<Box<Shares>>) -> Result<StreamPlan, SubscribeError> {
+    fn plan(&self, access: &Access, wish: Wish, holdings: Holdings) -> Result<StreamPlan, SubscribeError> {
         let Self { app, connection, request, client } = self;
         let Wish { selectors, start, shape, manner, ticket: _ } = wish;
         let topics = match &selectors[..] {
@@ -126,7 +131,7 @@ impl<'a> Asking<'a> {
             _ => FollowedTopics::Several(texts(&selectors).into()),
         };
         let (source, gap) = self.source(access, selectors, &start, &topics, manner.notices)?;
-        let Manner { opening, notices, mut headers, tells_start } = manner;
+        let Manner { opening, notices, mut headers, tells_start, .. } = manner;
         if tells_start {
             headers.extend(start_field(&start, gap.as_ref()));
         }
@@ -140,7 +145,7 @@ impl<'a> Asking<'a> {
             token: access.token().cloned(),
             connected_at: Instant::now(),
             _permit: connection.take_permit(),
-            _shares: shares,
+            _holdings: holdings.boxed(),
         };
         let framing = Framing::of(request.version(), request.headers());
         Ok(StreamPlan { source, opening, gap, shape, notices, framing, headers, info })
@@ -246,6 +251,7 @@ impl Wish {
             opening: Opening::Retry(jittered(app.config.retry, app.config.retry_jitter.get())),
             notices: Notices::On,
             headers: head_fields(),
+            announced: false,
             tells_start: false,
         };
         Ok(Self { selectors, start, shape, manner, ticket })

@@ -23,6 +23,7 @@ use crate::stream::head_fields;
 mod follow;
 mod form;
 mod publish;
+pub(super) mod subscriptions;
 
 /// Answers a request to the hub's own address.
 pub(super) async fn answer(

@@ -6,6 +6,7 @@ use percent_encoding::percent_decode_str;
 use sse_hub::TopicName;
 
 use super::Problem;
+use crate::presence::SUBSCRIPTIONS;
 
 /// Where clients of the Mercure protocol look for a hub.
 pub(crate) const MERCURE: &str = "/.well-known/mercure";
@@ -23,6 +24,8 @@ pub(crate) enum Route {
     Tickets,
     /// The Mercure hub.
     Mercure,
+    /// Its active subscriptions.
+    Subscriptions,
     /// `/livez`, `/readyz` or `/metrics`.
     Health(HealthRoute),
 }
@@ -44,6 +47,7 @@ impl Route {
             "/publish" => Ok(Self::Publish),
             "/tickets" => Ok(Self::Tickets),
             MERCURE => Ok(Self::Mercure),
+            _ if is_subscriptions(path) => Ok(Self::Subscriptions),
             _ => match path.strip_prefix("/events/") {
                 Some(topic) => decode_topic(topic).map(Self::Topic),
                 None => HealthRoute::parse(path).map(Self::Health).ok_or_else(Problem::not_found),
@@ -61,6 +65,10 @@ impl HealthRoute {
             _ => None,
         }
     }
+}
+
+fn is_subscriptions(path: &str) -> bool {
+    path.strip_prefix(SUBSCRIPTIONS).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Everything behind `/events/`, percent-decoded, is the topic.

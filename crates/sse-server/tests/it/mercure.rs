@@ -5,6 +5,7 @@ mod form;
 mod head;
 mod selectors;
 mod silence;
+mod subscriptions;
 
 use crate::harness::{Reply, Request, Server};
 

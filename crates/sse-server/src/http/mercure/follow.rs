@@ -53,6 +53,7 @@ fn parse(request: &Request<Incoming>, selectors_max: usize, notices: Notices) ->
         return Err(Problem::bad("topic", "no topic is named; use ?topic=a&topic=b"));
     }
     let start = start(request.headers(), last_event_id.or(legacy_id))?;
-    let manner = Manner { opening: Opening::Comment, notices, headers: stream_fields(), tells_start: true };
+    let manner =
+        Manner { opening: Opening::Comment, notices, headers: stream_fields(), announced: true, tells_start: true };
     Ok(Wish { selectors, start, shape: Shape::Plain, manner, ticket: None })
 }

@@ -1,0 +1,267 @@
+//! Who follows what just now: the active subscriptions of the Mercure protocol.
+//!
+//! Each selector of each stream is one. It is announced by a private event when it begins and when it ends, and listed for as
+//! long as it lasts. Nothing of it is kept beyond that.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
+use serde_json::Value;
+use sse_hub::{Hub, IdForm, Publication, Selector, TopicName};
+use sse_wire::Event;
+use uuid::Uuid;
+
+use crate::access::Token;
+use crate::signals::Signals;
+
+/// Below it every subscription has a topic of its own.
+pub(crate) const SUBSCRIPTIONS: &str = "/.well-known/mercure/subscriptions";
+/// The selector of all those topics.
+pub(crate) const SUBSCRIPTION_TOPICS: &str = "/.well-known/mercure/subscriptions{/topic}{/subscriber}";
+
+/// Everything but the unreserved characters (RFC 3986, 2.3).
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// All active subscriptions.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    hub: Hub,
+    signals: Signals,
+    active: Mutex<Active>,
+}
+
+/// By selector, then by subscriber. There is one for each selector of an open stream, so connections bound it.
+type Active = BTreeMap<TopicName, BTreeMap<Uuid, Option<Arc<Token>>>>;
+
+/// A stream's subscriptions; dropping it ends them.
+#[derive(Debug)]
+pub(crate) struct Present {
+    presence: Arc<Presence>,
+    subscriber: Uuid,
+    selectors: Box<[TopicName]>,
+    token: Option<Arc<Token>>,
+}
+
+/// One subscription as a document.
+#[derive(Debug, Serialize)]
+pub(crate) struct Subscription {
+    #[serde(rename = "@context", skip_serializing_if = "Option::is_none")]
+    pub(crate) context: Option<&'static str>,
+    id: String,
+    #[serde(rename = "type")]
+    document_type: &'static str,
+    topic: String,
+    subscriber: String,
+    active: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<Value>,
+    #[serde(rename = "lastEventID", skip_serializing_if = "Option::is_none")]
+    pub(crate) last_event_id: Option<String>,
+}
+
+/// What a document's root says of its vocabulary.
+pub(crate) const CONTEXT: &str = "https://mercure.rocks/";
+
+impl Presence {
+    pub(crate) fn new(hub: Hub, signals: Signals) -> Arc<Self> {
+        Arc::new(Self { hub, signals, active: Mutex::default() })
+    }
+
+    /// Lists and announces a stream's subscriptions. `None` when the system has no random number for its name.
+    pub(crate) fn enter(self: &Arc<Self>, selectors: &[Selector], token: Option<Arc<Token>>) -> Option<Present> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).ok()?;
+        let subscriber = uuid::Builder::from_random_bytes(bytes).into_uuid();
+        let mut selectors: Vec<TopicName> = selectors.iter().map(|selector| selector.text().clone()).collect();
+        selectors.sort_unstable();
+        selectors.dedup();
+        {
+            let mut active = self.active.lock();
+            for selector in &selectors {
+                active.entry(selector.clone()).or_default().insert(subscriber, token.clone());
+            }
+        }
+        let present = Present { presence: self.clone(), subscriber, selectors: selectors.into(), token };
+        present.announce(true);
+        Some(present)
+    }
+
+    /// The subscriptions, of one selector or all; `None` if there are more than `subscriptions_max`.
+    pub(crate) fn list(&self, selector: Option<&str>, subscriptions_max: usize) -> Option<Vec<Subscription>> {
+        // Only what is shared is taken under the lock; the documents are written after it.
+        let found: Vec<(TopicName, Uuid, Option<Arc<Token>>)> = {
+            let active = self.active.lock();
+            let of = |(selector, subscribers): (&TopicName, &BTreeMap<Uuid, Option<Arc<Token>>>)| {
+                let one =
+                    |(subscriber, token): (&Uuid, &Option<Arc<Token>>)| (selector.clone(), *subscriber, token.clone());
+                subscribers.iter().take(subscriptions_max + 1).map(one).collect::<Vec<_>>()
+            };
+            match selector {
+                Some(selector) => active.get_key_value(selector).map(of).unwrap_or_default(),
+                None => active.iter().flat_map(of).take(subscriptions_max + 1).collect(),
+            }
+        };
+        let document = |(selector, subscriber, token): (TopicName, Uuid, Option<Arc<Token>>)| {
+            Subscription::new(&selector, subscriber, token.as_deref(), true)
+        };
+        (found.len() <= subscriptions_max).then(|| found.into_iter().map(document).collect())
+    }
+
+    /// One subscription.
+    pub(crate) fn find(&self, selector: &str, subscriber: &str) -> Option<Subscription> {
+        let uuid = Uuid::try_parse(subscriber.strip_prefix("urn:uuid:")?).ok()?;
+        let (selector, token) = {
+            let active = self.active.lock();
+            let (selector, subscribers) = active.get_key_value(selector)?;
+            (selector.clone(), subscribers.get(&uuid)?.clone())
+        };
+        Some(Subscription::new(&selector, uuid, token.as_deref(), true))
+    }
+}
+
+impl Present {
+    fn announce(&self, active: bool) {
+        for selector in &self.selectors {
+            let Ok(topic) = TopicName::parse(&subscription_topic(selector, self.subscriber)) else {
+                // Escaped, the longest selectors have names that no topic may have: nobody can follow those.
+                continue;
+            };
+            let document = || {
+                let mut document = Subscription::new(selector, self.subscriber, self.token.as_deref(), active);
+                document.context = Some(CONTEXT);
+                Event::new(serde_json::to_string(&document).expect("strings and JSON values have a JSON form"))
+            };
+            if !self.presence.hub.is_followed(&topic) {
+                self.presence.hub.skip();
+                continue;
+            }
+            let publication = Publication::new(topic, document()).private().with_id_form(IdForm::Urn);
+            if let Err(error) = self.presence.hub.publish(publication) {
+                self.presence.signals.publish_rejected(error.as_str());
+            }
+        }
+    }
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        {
+            let mut active = self.presence.active.lock();
+            for selector in &self.selectors {
+                let Some(subscribers) = active.get_mut(selector) else { continue };
+                subscribers.remove(&self.subscriber);
+                if subscribers.is_empty() {
+                    active.remove(selector);
+                }
+            }
+        }
+        self.announce(false);
+    }
+}
+
+impl Subscription {
+    fn new(selector: &TopicName, subscriber: Uuid, token: Option<&Token>, active: bool) -> Self {
+        Self {
+            context: None,
+            id: subscription_topic(selector, subscriber),
+            document_type: "Subscription",
+            topic: selector.as_str().to_owned(),
+            subscriber: subscriber.urn().to_string(),
+            active,
+            payload: token.and_then(|token| token.payload.clone()),
+            last_event_id: None,
+        }
+    }
+}
+
+fn subscription_topic(selector: &TopicName, subscriber: Uuid) -> String {
+    let subscriber = subscriber.urn().to_string();
+    let [selector, subscriber] = [selector.as_str(), &subscriber].map(|text| utf8_percent_encode(text, ESCAPED));
+    format!("{SUBSCRIPTIONS}/{selector}/{subscriber}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use sse_hub::{Delivery, Grants, SubscribeOptions, Subscription as Follower};
+
+    use super::*;
+
+    fn selector(text: &str) -> Selector {
+        Selector::parse(text).unwrap()
+    }
+
+    fn follower(hub: &Hub, text: &str, grants: Grants) -> Follower {
+        hub.subscribe(SubscribeOptions::selectors(vec![selector(text)]).with_grants(grants)).unwrap()
+    }
+
+    /// The documents that came since.
+    fn announced(follower: &mut Follower) -> Vec<Value> {
+        let mut documents = Vec::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Poll::Ready(Some(Delivery::Frames(batch))) = follower.poll_delivery(&mut cx) {
+            for item in batch.items() {
+                let text = String::from_utf8(item.frame.text_bytes().to_vec()).unwrap();
+                let data = text.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
+                documents.push(serde_json::from_str(data).unwrap());
+            }
+        }
+        documents
+    }
+
+    #[test]
+    fn subscriptions_are_announced_and_listed() {
+        let hub = Hub::builder().build().unwrap();
+        let presence = Presence::new(hub.clone(), Signals::new());
+        let mut watcher = follower(&hub, SUBSCRIPTION_TOPICS, Grants::All);
+        let mut stranger = follower(&hub, "*", Grants::None);
+        let present = presence.enter(&[selector("a b"), selector("/books/{id}"), selector("a b")], None).unwrap();
+        let documents = announced(&mut watcher);
+        assert_eq!(documents.len(), 2, "one for each selector: {documents:?}");
+        let first = &documents[1];
+        assert_eq!(first["topic"], "a b");
+        assert_eq!(
+            (&first["active"], &first["type"], &first["@context"]),
+            (&true.into(), &"Subscription".into(), &CONTEXT.into())
+        );
+        let subscriber = first["subscriber"].as_str().unwrap();
+        assert_eq!(first["id"], format!("{SUBSCRIPTIONS}/a%20b/{}", subscriber.replace(':', "%3A")));
+        assert!(
+            documents[0]["id"]
+                .as_str()
+                .unwrap()
+                .starts_with(&format!("{SUBSCRIPTIONS}/%2Fbooks%2F%7Bid%7D/urn%3Auuid%3A"))
+        );
+
+        let ids = |selector: Option<&str>| {
+            presence.list(selector, 10).unwrap().into_iter().map(|one| one.id).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(None).len(), 2);
+        assert_eq!(ids(Some("a b")), [first["id"].as_str().unwrap()]);
+        assert!(ids(Some("a")).is_empty());
+        assert!(presence.find("a b", subscriber).is_some() && presence.find("a", subscriber).is_none());
+        assert!(presence.find("a b", &subscriber.replace("urn:", "")).is_none());
+        assert!(presence.list(None, 1).is_none(), "more than may be listed");
+
+        drop(present);
+        let documents = announced(&mut watcher);
+        assert!(documents.len() == 2 && documents.iter().all(|document| document["active"] == false), "{documents:?}");
+        assert!(presence.active.lock().is_empty());
+        assert!(announced(&mut stranger).is_empty(), "announcements are private");
+    }
+
+    /// Otherwise a list that has changed would look as if it had not.
+    #[test]
+    fn what_nobody_hears_still_moves_the_newest_id() {
+        let hub = Hub::builder().build().unwrap();
+        let presence = Presence::new(hub.clone(), Signals::new());
+        let present = presence.enter(&[selector("a")], None).unwrap();
+        assert_eq!((hub.newest().sequence, hub.topics()), (1, 0));
+        drop(present);
+        assert_eq!((hub.newest().sequence, hub.topics()), (2, 0));
+    }
+}
