@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use hyper::{Method, Request};
-use sse_hub::{Grants, Selector, TopicName};
+use sse_hub::{Grants, Selector, TopicName, TopicNameError};
 
 use crate::config::{Config, CookieName, OriginPattern};
 use crate::signals::Signals;
@@ -67,6 +67,14 @@ impl Gate {
             revocations: Arc::new(Revocations::new()),
             tickets: Tickets::new(config.ticket_ttl),
         })
+    }
+
+    /// The selector that a text spells. Tokens and streams share those that are compiled already.
+    ///
+    /// # Errors
+    /// As [`Selector::parse`].
+    pub(crate) fn selector(&self, text: &str) -> Result<Selector, TopicNameError> {
+        self.selectors.compile(text).map_or_else(|| Selector::parse(text), Ok)
     }
 
     /// Keeps sets of keys fresh, for as long as it is polled.

@@ -13,7 +13,10 @@ fn who_follows_is_known_before_anything_is_published() {
         assert_eq!(story.hub.is_followed(&name("/c")), matches!(follows[0], "*" | "{+x}"), "{follows:?}");
         drop(live);
         story.publish("c", "x");
-        assert_eq!(story.hub.topics(), 1 + usize::from(follows.contains(&"/a/1")) + usize::from(follows.contains(&"b")));
+        assert_eq!(
+            story.hub.topics(),
+            1 + usize::from(follows.contains(&"/a/1")) + usize::from(follows.contains(&"b"))
+        );
     }
 }
 

@@ -1,4 +1,4 @@
-//! Selectors of tokens, each compiled once.
+//! Selectors of tokens and streams, each compiled once.
 
 use quick_cache::sync::Cache;
 use sse_hub::Selector;
@@ -16,6 +16,10 @@ impl SelectorCache {
 
     /// `None` if the text is no selector.
     pub(crate) fn compile(&self, text: &str) -> Option<Selector> {
+        if !text.contains('{') {
+            // There is nothing to compile.
+            return Selector::parse(text).ok();
+        }
         if let Some(selector) = self.0.get(text) {
             return Some(selector);
         }

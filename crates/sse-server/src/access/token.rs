@@ -22,7 +22,6 @@ pub(crate) struct Token {
     /// `mercure.subscribe`: whose private events it may see; `None` if the claim is not there.
     pub(crate) subscribe: Option<Arc<[Selector]>>,
     /// `mercure.payload`, for subscription documents.
-    #[expect(dead_code, reason = "read by the subscriptions of the Mercure path")]
     pub(crate) payload: Option<Value>,
 }
 

@@ -232,7 +232,8 @@ impl Wish {
             match &*name {
                 "topic" => selectors.push(Selector::exact(query::topic(&value)?)),
                 "match" => {
-                    let selector = Selector::parse(&value).map_err(|error| Problem::bad("match", error.to_string()))?;
+                    let selector =
+                        app.access.selector(&value).map_err(|error| Problem::bad("match", error.to_string()))?;
                     selectors.push(selector);
                 }
                 "last_event_id" | "lastEventID" => last_event_id = Some(value.into_owned()),

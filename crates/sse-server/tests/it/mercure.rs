@@ -6,6 +6,7 @@ mod head;
 mod selectors;
 mod silence;
 mod subscriptions;
+mod tokens;
 
 use crate::harness::{Reply, Request, Server};
 

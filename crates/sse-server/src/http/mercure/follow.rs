@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::{Request, Response};
-use sse_hub::Selector;
 
 use super::super::follow::{Asking, Manner, Wish, check_topics, start};
 use super::super::{Problem, ReplyBody, busy, query};
@@ -29,18 +28,19 @@ pub(super) async fn follow(
         app.signals.connection_rejected(error.as_str());
         unauthorized(error)
     })?;
-    let wish = parse(&request, app.config.mercure_topics_max(), notices)?;
+    let wish = parse(app, &request, notices)?;
     asking.open(&access, wish).await
 }
 
-fn parse(request: &Request<Incoming>, selectors_max: usize, notices: Notices) -> Result<Wish, Problem> {
+fn parse(app: &App, request: &Request<Incoming>, notices: Notices) -> Result<Wish, Problem> {
+    let selectors_max = app.config.mercure_topics_max();
     let mut selectors = Vec::new();
     let (mut last_event_id, mut legacy_id) = (None, None);
     for (name, value) in query::pairs(request.uri().query().unwrap_or(""))? {
         match &*name {
             "topic" => {
                 check_topics(selectors.len() + 1, selectors_max)?;
-                let selector = Selector::parse(&value).map_err(|error| Problem::bad("topic", error.to_string()))?;
+                let selector = app.access.selector(&value).map_err(|error| Problem::bad("topic", error.to_string()))?;
                 selectors.push(selector);
             }
             "lastEventID" => last_event_id = Some(value.into_owned()),
