@@ -90,6 +90,11 @@ impl Revocations {
         was_there
     }
 
+    /// How many there are, those that are over and not yet forgotten among them.
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
     /// Whether the token was revoked.
     pub(crate) fn holds_for(&self, token: &Token, now: SystemTime) -> bool {
         if self.count.load(Ordering::Acquire) == 0 {

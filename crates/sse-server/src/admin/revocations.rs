@@ -63,6 +63,7 @@ async fn add(app: &App, request: Request<Incoming>) -> Result<Response<ReplyBody
         Problem::new(StatusCode::INSUFFICIENT_STORAGE, "revocations_full", error.to_string())
     };
     app.access.revocations.add(revoked.clone(), until, SystemTime::now()).map_err(full)?;
+    app.signals.revocations(app.access.revocations.count());
     tracing::info!(kind = revoked.kind(), "tokens revoked");
     Ok(json(&Revocation::from((revoked, until))))
 }
@@ -79,6 +80,7 @@ fn remove(app: &App, query: &str) -> Result<Response<ReplyBody>, Problem> {
     if !app.access.revocations.remove(&named(jti, subject)?) {
         return Err(Problem::new(StatusCode::NOT_FOUND, "not_found", "there is no such revocation"));
     }
+    app.signals.revocations(app.access.revocations.count());
     let mut response = Response::new(full(""));
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok(response)

@@ -210,7 +210,13 @@ pub(super) fn check_topics(selectors: usize, selectors_max: usize) -> Result<(),
 /// What the subscriber may see, if it may follow this at all.
 async fn admit(app: &App, request: &Request<Incoming>, wish: &Wish) -> Result<Access, Problem> {
     let access = match &wish.ticket {
-        Some(ticket) => app.access.ticket(ticket, request.method()).inspect(|_| app.signals.ticket("used"))?,
+        Some(ticket) => {
+            let access = app.access.ticket(ticket, request.method())?;
+            if request.method() == Method::GET {
+                app.signals.ticket("used");
+            }
+            access
+        }
         None => app.access.subscriber(request, None).await?,
     };
     if access.may_follow(&wish.selectors) {

@@ -129,7 +129,8 @@ impl WriterThread {
             return self.wheel.after(Duration::ZERO);
         }
         let age = self.settings.connection_age_max.map(|age| self.wheel.after(jittered(age, 0.1)));
-        let life = token.and_then(|token| token.life_left(now)).map(|life| self.wheel.after(life));
+        // Rather a tick late than early: what a token grants, it grants to its end.
+        let life = token.and_then(|token| token.life_left(now)).map(|life| self.wheel.after(life.saturating_add(TICK)));
         age.into_iter().chain(life).min().unwrap_or(0)
     }
 

@@ -175,6 +175,27 @@ fn rights_are_not_crossed() {
     apart.subscribe("a").bearer(&of_publishers).send().problem(401);
 }
 
+/// G4: whoever has one token, or many for one subject, takes the place of nobody else.
+#[test]
+fn a_subject_has_so_many_streams() {
+    let server = Server::start(&[&KEYS[..], &["--connections-per-subject-max", "2"]].concat());
+    let of = |subject: &str, id: &str| {
+        let claims = json!({ "sub": subject, "jti": id, "mercure": { "subscribe": [] } });
+        server.request("GET", "/events/a").bearer(token(&claims))
+    };
+    let first = of("ann", "1").open();
+    let _second = of("ann", "2").open();
+    let reply = of("ann", "3").send();
+    reply.problem(429);
+    assert!(reply.field("retry-after").is_some());
+    of("ben", "4").open();
+    drop(first);
+    crate::harness::eventually("a place that is free again", || {
+        let mut connection = of("ann", "5").start();
+        (connection.head().status == 200).then_some(())
+    });
+}
+
 #[test]
 fn the_first_credential_counts_alone() {
     let server =

@@ -52,13 +52,14 @@ fn a_revocation_ends_streams_and_keeps_new_ones_out(path: StreamPath) {
 
     let listing = server.admin("/api/revocations").send().json();
     assert_eq!(listing["total"], 2);
+    server.wait_for_metric("sse_revocations", 2.0);
     assert_eq!(listing["revocations"][1], json!({ "subject": "ann" }));
+    server.log.wait_for_all("disconnected", 3, |line| assert_eq!(line["reason"], "revoked"));
     // Taken back, it counts again.
     let take_back =
         |query: &str| Request::new(server.admin_addr(), "DELETE", format!("/api/revocations?{query}")).send().status();
     assert_eq!((take_back("subject=ann"), take_back("subject=ann"), take_back("jti=1")), (204, 404, 204));
     server.subscribe("a").bearer(of("1", "ann")).open();
-    server.log.wait_for_all("disconnected", 3, |line| assert_eq!(line["reason"], "revoked"));
 }
 
 fn a_full_socket_does_not_outlive_a_revocation(path: StreamPath) {

@@ -37,7 +37,7 @@ fn a_ticket_opens_one_stream(path: StreamPath) {
 
     let several = ticket(&ask(&server, "?topic=a&topic=b", "", &all));
     server.follow(format!("/events?topic=a&topic=b&ticket={several}")).open();
-    server.wait_for_metric("sse_tickets_total{result=\"used\"}", 3.0);
+    server.wait_for_metric("sse_tickets_total{result=\"used\"}", 2.0);
     server.wait_for_metric("sse_tickets_total{result=\"issued\"}", 2.0);
 }
 
