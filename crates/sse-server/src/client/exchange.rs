@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{HOST, RETRY_AFTER, USER_AGENT};
+use hyper::header::{AUTHORIZATION, HOST, RETRY_AFTER, USER_AGENT};
 use hyper::http::request;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -50,11 +50,15 @@ pub(super) async fn connect(target: &Target) -> anyhow::Result<SendRequest<Body>
 
 /// A request with the fields that all of them have.
 pub(super) fn request(method: Method, target: &Target) -> anyhow::Result<request::Builder> {
-    Ok(Request::builder()
+    let builder = Request::builder()
         .method(method)
         .uri(target.path())
         .header(HOST, target.host_field()?)
-        .header(USER_AGENT, concat!("sse-server/", env!("CARGO_PKG_VERSION"))))
+        .header(USER_AGENT, concat!("sse-server/", env!("CARGO_PKG_VERSION")));
+    Ok(match target.authorization() {
+        Some(authorization) => builder.header(AUTHORIZATION, authorization),
+        None => builder,
+    })
 }
 
 /// Waits for `answer` no longer than `answer_max`.

@@ -18,7 +18,7 @@ use crate::config::PublishArgs;
 const LINE_BYTES_MAX: u64 = 64 << 20;
 
 pub(super) async fn run(args: &PublishArgs) -> anyhow::Result<()> {
-    let mut target = Target::parse(&args.url)?;
+    let mut target = Target::parse(&args.url)?.with_token(args.token.as_ref())?;
     if let Some(event_type) = &args.event_type {
         target = target.with_query("type", event_type);
     }

@@ -24,7 +24,10 @@ const EVENT_BYTES_MAX: usize = 4 << 20;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 pub(super) async fn run(args: &SubscribeArgs) -> anyhow::Result<()> {
-    let mut follower = Follower::new(Target::parse(&args.url)?, args.last_event_id.clone().unwrap_or_default());
+    let mut follower = Follower::new(
+        Target::parse(&args.url)?.with_token(args.token.as_ref())?,
+        args.last_event_id.clone().unwrap_or_default(),
+    );
     match follower.run().await {
         // Whoever read the events has gone, as `head` does: there is nobody to print for.
         Err(error) if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) => Ok(()),

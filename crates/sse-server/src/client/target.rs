@@ -2,10 +2,12 @@
 
 use std::fmt;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use hyper::Uri;
 use hyper::header::HeaderValue;
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::config::{HiddenText, Scalar, Secret};
 
 /// What people type into a URL as it is and HTTP wants encoded. `%` is not among it: what is encoded stays.
 const TYPED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`').add(b'{').add(b'|').add(b'}');
@@ -18,6 +20,8 @@ pub(super) struct Target {
     port: u16,
     /// The path and query.
     path: String,
+    /// The `Authorization` field.
+    authorization: Option<HeaderValue>,
 }
 
 impl Target {
@@ -43,7 +47,25 @@ impl Target {
             None => 80,
         };
         let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-        Ok(Self { host, port, path: format!("{}{query}", uri.path()) })
+        Ok(Self { host, port, path: format!("{}{query}", uri.path()), authorization: None })
+    }
+
+    /// The same with this token, or the one in the file that `@FILE` names.
+    pub(super) fn with_token(self, token: Option<&HiddenText>) -> anyhow::Result<Self> {
+        let Some(token) = token else { return Ok(self) };
+        let token = Secret::parse(&token.0).map_err(|wrong| {
+            let hint = wrong.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+            anyhow!("--token: expected {}{hint}", Secret::EXPECTS)
+        })?;
+        let field = HeaderValue::try_from(format!("Bearer {}", token.reveal()));
+        let mut field = field.ok().context("--token cannot stand in a header")?;
+        field.set_sensitive(true);
+        Ok(Self { authorization: Some(field), ..self })
+    }
+
+    /// The `Authorization` field, if there is a token.
+    pub(super) fn authorization(&self) -> Option<&HeaderValue> {
+        self.authorization.as_ref()
     }
 
     /// The same with one more pair in its query.

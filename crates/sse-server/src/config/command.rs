@@ -44,6 +44,8 @@ pub struct PublishArgs {
     pub event_type: Option<String>,
     /// The event's id.
     pub id: Option<String>,
+    /// The token to publish with, or `@FILE`.
+    pub token: Option<HiddenText>,
 }
 
 /// `sse-server subscribe URL`.
@@ -53,6 +55,8 @@ pub struct SubscribeArgs {
     pub url: String,
     /// The id to resume after.
     pub last_event_id: Option<String>,
+    /// The token to follow with, or `@FILE`.
+    pub token: Option<HiddenText>,
 }
 
 /// `sse-server token`.
@@ -263,13 +267,15 @@ pub(super) fn program() -> Clap {
                 .arg(url().help("Where to publish, such as http://127.0.0.1:8080/events/news"))
                 .arg(text("data", "DATA", "The event's data, instead of standard input"))
                 .arg(text("type", "TYPE", "The event's type"))
-                .arg(text("id", "ID", "The event's id")),
+                .arg(text("id", "ID", "The event's id"))
+                .arg(text("token", "TOKEN", "The token to publish with; @FILE reads it from a file")),
         )
         .subcommand(
             Clap::new("subscribe")
                 .about("Follow and print events; reconnects after its last id")
                 .arg(url().help("What to follow, such as http://127.0.0.1:8080/events/news"))
-                .arg(text("last-event-id", "ID", "Resume after this id; `earliest` for all that is kept")),
+                .arg(text("last-event-id", "ID", "Resume after this id; `earliest` for all that is kept"))
+                .arg(text("token", "TOKEN", "The token to follow with; @FILE reads it from a file")),
         )
         .subcommand(
             Clap::new("token")
@@ -323,10 +329,12 @@ fn read(matches: &ArgMatches, faults: &mut Vec<Fault>) -> Parsed {
             data: text(of_command, "data"),
             event_type: text(of_command, "type"),
             id: text(of_command, "id"),
+            token: text(of_command, "token").map(HiddenText),
         })),
         "subscribe" => Err(Command::Subscribe(SubscribeArgs {
             url: text(of_command, "url").unwrap_or_default(),
             last_event_id: text(of_command, "last-event-id"),
+            token: text(of_command, "token").map(HiddenText),
         })),
         "token" => Err(Command::Token(Box::new(token(of_command)))),
         "check-config" => Ok(SettingsCommand::CheckConfig),

@@ -198,6 +198,22 @@ fn without_any_keys_yet_it_is_the_server_that_is_not_ready() {
     eventually("the first keys", || (server.publish_with(&token) == 200).then_some(()));
 }
 
+/// Nobody there, and somebody who does not speak TLS: the server runs all the same, and asks for more than a certificate.
+#[test]
+fn https_is_tls() {
+    let pair = Pair::ed25519();
+    let keys = Keys::start(&[pair.jwk("a")]);
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for addr in [keys.addr, closed] {
+        let url = format!("https://{addr}/jwks.json");
+        let server = Server::start(&["--publisher-jwks-url", &url]);
+        server.wait_for_first_fetch();
+        let metrics = server.admin("/metrics").send().text();
+        assert!(!metrics.contains("sse_jwks_fetches_total{role=\"publisher\",result=\"ok\"}"), "{metrics}");
+        server.post("/events/a", "x").bearer(pair.token_of("a", &claims())).send().problem(503);
+    }
+}
+
 #[test]
 fn a_set_may_lie_in_a_file() {
     let (old, new) = (Pair::ed25519(), Pair::ed25519());

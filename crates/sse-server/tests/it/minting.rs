@@ -38,6 +38,28 @@ fn a_token_grants_what_was_asked_for() {
     server.subscribe("a").bearer(&endless).send().problem(401);
 }
 
+/// The clients of the command line come with a token too.
+#[test]
+fn publish_takes_a_token() {
+    let server = Server::start(&["--publisher-jwt-key", SECRET]);
+    let url = format!("http://{}/events/a", server.addr());
+    let publish = |args: &[&str]| Launch::new(&[&["publish", &url, "--data", "x"], args].concat()).finish();
+    let token = made(&["--key", SECRET, "--publish", "a"]);
+    assert!(publish(&["--token", &token]).status.success());
+    let file = server.home().join("token");
+    std::fs::write(&file, format!("{token}\n")).unwrap();
+    assert!(publish(&["--token", &format!("@{}", file.display())]).status.success());
+    for (args, expected) in [
+        (&[][..], "401 Unauthorized: this needs a token"),
+        (&["--token", "canary.canary.canary"], "the token is not valid here"),
+        (&["--token", "canary canary"], "--token: expected printable ASCII"),
+    ] {
+        let output = publish(args);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(expected) && !said.contains("canary"), "{said}");
+    }
+}
+
 /// Keys as `openssl genpkey` writes them.
 #[test]
 fn private_keys_sign_for_their_public_halves() {

@@ -46,6 +46,7 @@ fn publish_and_subscribe() {
             data: owned(data),
             event_type: owned(event_type),
             id: owned(id),
+            token: None,
         }))
     };
     assert_eq!(load("", &[], &["publish", url]), publish(None, None, None));
@@ -54,7 +55,8 @@ fn publish_and_subscribe() {
         publish(Some("-1"), Some("t"), Some(""))
     );
     let subscribe = |last: Option<&str>| {
-        Ok(Command::Subscribe(SubscribeArgs { url: url.to_owned(), last_event_id: last.map(str::to_owned) }))
+        let last_event_id = last.map(str::to_owned);
+        Ok(Command::Subscribe(SubscribeArgs { url: url.to_owned(), last_event_id, token: None }))
     };
     assert_eq!(load("", &[], &["subscribe", url]), subscribe(None));
     assert_eq!(load("", &[], &["subscribe", url, "--last-event-id", "earliest"]), subscribe(Some("earliest")));
