@@ -56,12 +56,13 @@ export class Browser {
     return browser;
   }
 
-  /** Follows `url` in the page: `how` is a function of `page/follow.js`. */
-  async follow(how, url, types) {
+  /** Follows `url` in the page: `how` is a function of `page/follow.js`. A token is shown in its way. */
+  async follow(how, url, types, token) {
     const id = this.#followers.length;
     const follower = new Follower(() => this.#page.evaluate((id) => window.followers[id].close(), id));
     this.#followers.push(follower);
-    await this.#page.evaluate(([how, id, url, types]) => window.follow(how, id, url, types), [how, id, url, types]);
+    const all = [how, id, url, types, token];
+    await this.#page.evaluate(([how, id, url, types, token]) => window.follow(how, id, url, types, token), all);
     return follower;
   }
 

@@ -14,5 +14,5 @@ suite({
   },
 
   stop: () => browser.stop(),
-  follow: (url, types) => browser.follow("eventSource", url, types),
+  follow: (url, types, token) => browser.follow("eventSource", url, types, token),
 });

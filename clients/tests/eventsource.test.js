@@ -9,8 +9,10 @@ suite({
   start: () => undefined,
   stop: () => {},
 
-  follow(url, types) {
-    const source = new EventSource(url);
+  follow(url, types, token) {
+    const headers = token && { Authorization: `Bearer ${token}` };
+    const withToken = (url, init) => fetch(url, { ...init, headers: { ...init.headers, ...headers } });
+    const source = new EventSource(url, { fetch: withToken });
     const follower = new Follower(() => source.close());
     source.onopen = () => follower.opens++;
     source.onerror = () => (follower.closed = source.readyState === EventSource.CLOSED);

@@ -14,7 +14,7 @@ suite({
   },
 
   stop: () => browser.stop(),
-  follow: (url, types) => browser.follow("fetchEventSource", url, types),
+  follow: (url, types, token) => browser.follow("fetchEventSource", url, types, token),
 
   forgetsCutEvents: true,
 

@@ -12,9 +12,9 @@ suite({
   start: () => undefined,
   stop: () => {},
 
-  follow(url) {
+  follow(url, _types, token) {
     const env = { ...process.env, PYTHONPATH: process.env.SSE_CLIENTS_PYTHON, PYTHONIOENCODING: "utf-8" };
-    const child = spawn("python3", [program, url], { env, stdio: ["ignore", "pipe", "inherit"] });
+    const child = spawn("python3", [program, url, ...(token ? [token] : [])], { env, stdio: ["ignore", "pipe", "inherit"] });
     const ended = new Promise((resolve) => child.once("close", resolve));
     const follower = new Follower(() => child.kill("SIGKILL") && ended);
     createInterface({ input: child.stdout, crlfDelay: Infinity }).on("line", (line) => {

@@ -17,8 +17,8 @@ export class Server {
   #dir;
   #log = "";
 
-  /** Starts the server; `origin` may follow from a browser. */
-  static async start({ origin } = {}) {
+  /** Starts the server; `origin` may follow from a browser, and with a `secret` tokens are needed. */
+  static async start({ origin, secret } = {}) {
     assert.ok(binary, "SSE_SERVER_BIN names no server; run these tests with `cargo xtask clients`");
     const server = new Server();
     server.#dir = await mkdtemp(join(tmpdir(), "sse-clients-"));
@@ -27,6 +27,7 @@ export class Server {
     // A short exact reconnection time, so that the many cuts here take no patience.
     flags.push("--retry", "100ms", "--retry-jitter", "0");
     if (origin) flags.push("--cors-origin", origin);
+    if (secret) flags.push("--publisher-jwt-key", secret, "--subscriber-jwt-key", secret);
     server.#child = spawn(binary, flags, { env, stdio: ["ignore", "ignore", "pipe"] });
     server.#child.stderr.on("data", (text) => (server.#log = (server.#log + text).slice(-16_384)));
     server.#child.on("error", (error) => (server.#log += error));
@@ -50,6 +51,15 @@ export class Server {
     const answer = await fetch(url, { method: "POST", body: data });
     assert.equal(answer.status, 200, `publishing: ${await answer.clone().text()}`);
     return (await answer.json()).id;
+  }
+
+  /** Publishes one event as a client of the Mercure protocol, and returns its id. */
+  async publishByForm(fields, token) {
+    const headers = { Authorization: `Bearer ${token}` };
+    const answer = await fetch(`${this.url}/.well-known/mercure`, { method: "POST", headers, body: new URLSearchParams(fields) });
+    const text = await answer.text();
+    assert.equal(answer.status, 200, `publishing: ${text}`);
+    return text;
   }
 
   /** Closes a topic: its followers get the rest, then the end. */

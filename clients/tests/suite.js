@@ -1,7 +1,7 @@
 // What every client must see, whatever it is written in.
 //
 // A client is `{ name, start, stop, follow }`: `start` returns the origin its requests come from, if it has one,
-// `follow(url, types)` a `Follower`. Where a client departs from the standard, it says so: `quirk` is what its parser makes of
+// `follow(url, types, token)` a `Follower`, which shows the token if there is one. Where a client departs from the standard, it says so: `quirk` is what its parser makes of
 // data, and with `forgetsCutEvents` it takes an event's id for the last one before it has the event, so that an event cut in
 // the middle is lost to it whatever the server does.
 
@@ -11,6 +11,7 @@ import { brief } from "./follower.js";
 import { Proxy } from "./proxy.js";
 import { Server } from "./server.js";
 import { asSeen, shapes, types } from "./shapes.js";
+import { SECRET, token } from "./token.js";
 import { waitFor } from "./wait.js";
 
 /** The events by which the server speaks to the page itself. */
@@ -31,16 +32,17 @@ export function suite(client) {
     after(() => client.stop());
 
     /** A server of the test's own, and a proxy before it. */
-    async function setting(cutAfter) {
-      server = await Server.start({ origin });
+    async function setting(cutAfter, { secret } = {}) {
+      server = await Server.start({ origin, secret });
       opened.push(() => server.kill());
       const proxy = await Proxy.start(server.address, cutAfter, { betweenEvents: client.forgetsCutEvents });
       opened.push(() => proxy.stop());
       return proxy;
     }
 
-    async function follow(url) {
-      const follower = await client.follow(url, ["message", ...types.filter((type) => type !== "message"), ...SIGNALS]);
+    async function follow(url, token) {
+      const names = ["message", ...types.filter((type) => type !== "message"), ...SIGNALS];
+      const follower = await client.follow(url, names, token);
       opened.push(() => follower.close());
       return follower;
     }
@@ -155,6 +157,32 @@ export function suite(client) {
       assert.ok(end.id, "the end has an id, so that it comes once");
       await waitFor("the client to stop reconnecting", () => follower.closed);
       assert.equal(follower.events.length, 3);
+    });
+
+    test("follows a Mercure hub with a token, and resumes after every cut", async () => {
+      const proxy = await setting(CUTS, { secret: SECRET });
+      const publisher = token({ publish: ["*"] });
+      const query = ["https://example.com/books/{id}", "news"].map((topic) => `topic=${encodeURIComponent(topic)}`).join("&");
+      const url = `${proxy.url}/.well-known/mercure?${query}`;
+      const follower = await follow(url, token({ subscribe: ["https://example.com/users/7"] }));
+      await follower.opened();
+      const published = [];
+      let more = 50;
+      await waitFor("the proxy to make its cuts", async () => {
+        const topic = published.length % 2 === 0 ? "https://example.com/books/1" : "news";
+        // Private to another user, to this one, and public.
+        const user = `https://example.com/users/${published.length % 3 === 0 ? 8 : 7}`;
+        const data = `event ${published.length}\nsecond line`;
+        await server.publishByForm([["topic", topic], ["topic", "https://example.com/users/8"], ["private", "on"], ["data", "none of its"]], publisher);
+        const fields = [["topic", topic], ["topic", user], ["data", data], ["type", "score"], ["retry", "100"]];
+        if (user.endsWith("7")) fields.push(["private", "on"]);
+        published.push({ type: "score", data, id: await server.publishByForm(fields, publisher) });
+        return proxy.cutsLeft === 0 && more-- === 0;
+      });
+      await follower.received(published.length);
+      assert.deepEqual(follower.events, published);
+      assert.ok(published.every(({ id }) => id.startsWith("urn:uuid:")), "ids are IRIs");
+      assert.equal(proxy.cuts, CUTS.length);
     });
 
     /** Publishes on and on until every cut has happened and a while longer; returns what a follower must see. */

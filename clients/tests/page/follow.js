@@ -5,9 +5,10 @@ import { fetchEventSource } from "/fetch-event-source/fetch";
 window.followers = {};
 
 const clients = {
-  /** The browser's own. */
-  eventSource(url, types, tell) {
-    const source = new EventSource(url);
+  /** The browser's own. It can set no header: the token is in the cookie that a page gets when somebody logs in. */
+  eventSource(url, types, tell, token) {
+    if (token) document.cookie = `mercureAuthorization=${token}; SameSite=Strict; path=/`;
+    const source = new EventSource(url, { withCredentials: token !== undefined });
     source.onopen = () => tell("open");
     source.onerror = () => source.readyState === EventSource.CLOSED && tell("closed");
     for (const type of types) {
@@ -17,10 +18,11 @@ const clients = {
   },
 
   /** The package for those who need headers or another method. */
-  fetchEventSource(url, _types, tell) {
+  fetchEventSource(url, _types, tell, token) {
     const control = new AbortController();
     const done = fetchEventSource(url, {
       signal: control.signal,
+      headers: token ? { Authorization: `Bearer ${token}` } : {},
       openWhenHidden: true,
       onopen: async (response) => {
         if (response.status !== 200) throw new Error(`status ${response.status}`);
@@ -34,6 +36,6 @@ const clients = {
   },
 };
 
-window.follow = (how, id, url, types) => {
-  window.followers[id] = clients[how](url, types, (name, value) => window.saw(id, name, value));
+window.follow = (how, id, url, types, token) => {
+  window.followers[id] = clients[how](url, types, (name, value) => window.saw(id, name, value), token);
 };

@@ -15,10 +15,12 @@ def tell(name, value=None):
     print(json.dumps([name, value]), flush=True)
 
 
-def follow(client, url):
+def follow(client, url, token=None):
     last_id, retry = "", 0.1
     while True:
         headers = {"Last-Event-ID": last_id} if last_id else {}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
         try:
             with connect_sse(client, "GET", url, headers=headers) as source:
                 if source.response.status_code != 200:
@@ -27,7 +29,8 @@ def follow(client, url):
                 for event in source.iter_sse():
                     if event.retry is not None:
                         retry = event.retry / 1000
-                        continue
+                        if not event.data:
+                            continue
                     last_id = event.id
                     tell("event", {"type": event.event, "data": event.data, "id": event.id})
         except httpx.TransportError:
@@ -36,5 +39,5 @@ def follow(client, url):
 
 
 with httpx.Client(timeout=httpx.Timeout(10, read=None), trust_env=False) as client:
-    follow(client, sys.argv[1])
+    follow(client, *sys.argv[1:])
 tell("closed")
