@@ -37,26 +37,64 @@ impl SelectorGroup {
     }
 }
 
-/// The groups by their selectors' texts, and by what their topics begin with: a new topic is compared only with the
-/// templates that share its beginning, however many there are.
+/// The groups by their selectors' texts.
 #[derive(Debug, Default)]
 pub(crate) struct SelectorRegistry {
     groups: HashMap<TopicName, Arc<SelectorGroup>, ahash::RandomState>,
-    by_prefix: HashMap<Box<str>, Vec<Arc<SelectorGroup>>, ahash::RandomState>,
-    /// How many prefixes there are of each length.
-    prefix_lens: BTreeMap<usize, usize>,
+    index: PrefixIndex,
     /// Some group's last member left. It stays until the next sweep: somebody who reconnects soon finds it, and the topics
     /// that know of it.
     emptied: bool,
 }
 
-impl SelectorRegistry {
+/// Groups by what their topics begin with: a topic is compared only with the templates that share its beginning, however
+/// many there are.
+#[derive(Debug, Default)]
+pub(crate) struct PrefixIndex {
+    groups: HashMap<Box<str>, Vec<Arc<SelectorGroup>>, ahash::RandomState>,
+    /// How many prefixes there are of each length.
+    lens: BTreeMap<usize, usize>,
+}
+
+impl PrefixIndex {
     /// The groups that a topic of this name belongs to.
     pub(crate) fn matching<'a>(&'a self, topic: &'a TopicName) -> impl Iterator<Item = &'a Arc<SelectorGroup>> {
         let name = topic.as_str();
-        let prefixes = self.prefix_lens.keys().map_while(|&len| (len <= name.len()).then(|| name.get(..len)));
-        let candidates = prefixes.flatten().filter_map(|prefix| self.by_prefix.get(prefix)).flatten();
+        let prefixes = self.lens.keys().map_while(|&len| (len <= name.len()).then(|| name.get(..len)));
+        let candidates = prefixes.flatten().filter_map(|prefix| self.groups.get(prefix)).flatten();
         candidates.filter(|group| group.selector.matches(topic.as_str()))
+    }
+
+    pub(crate) fn add(&mut self, group: Arc<SelectorGroup>) {
+        let prefix = group.selector.literal_prefix();
+        let alike = self.groups.entry(prefix.into()).or_default();
+        if alike.is_empty() {
+            *self.lens.entry(prefix.len()).or_insert(0) += 1;
+        }
+        alike.push(group);
+    }
+
+    fn remove(&mut self, group: &Arc<SelectorGroup>) {
+        let prefix = group.selector.literal_prefix();
+        let Some(alike) = self.groups.get_mut(prefix) else { return };
+        alike.retain(|other| !Arc::ptr_eq(other, group));
+        if !alike.is_empty() {
+            return;
+        }
+        self.groups.remove(prefix);
+        if let Some(count) = self.lens.get_mut(&prefix.len()) {
+            *count -= 1;
+            if *count == 0 {
+                self.lens.remove(&prefix.len());
+            }
+        }
+    }
+}
+
+impl SelectorRegistry {
+    /// The groups that a topic of this name belongs to.
+    pub(crate) fn matching<'a>(&'a self, topic: &'a TopicName) -> impl Iterator<Item = &'a Arc<SelectorGroup>> {
+        self.index.matching(topic)
     }
 
     /// Joins the selector's group; the second value is the member's key, the third whether the group is new and has to
@@ -72,30 +110,8 @@ impl SelectorRegistry {
     fn add(&mut self, selector: &Selector) -> Arc<SelectorGroup> {
         let group = Arc::new(SelectorGroup::new(selector.clone()));
         self.groups.insert(selector.text().clone(), group.clone());
-        let prefix = selector.literal_prefix();
-        let alike = self.by_prefix.entry(prefix.into()).or_default();
-        if alike.is_empty() {
-            *self.prefix_lens.entry(prefix.len()).or_insert(0) += 1;
-        }
-        alike.push(group.clone());
+        self.index.add(group.clone());
         group
-    }
-
-    /// Takes a group out of the index.
-    fn forget(&mut self, group: &Arc<SelectorGroup>) {
-        let prefix = group.selector.literal_prefix();
-        let Some(alike) = self.by_prefix.get_mut(prefix) else { return };
-        alike.retain(|other| !Arc::ptr_eq(other, group));
-        if !alike.is_empty() {
-            return;
-        }
-        self.by_prefix.remove(prefix);
-        if let Some(count) = self.prefix_lens.get_mut(&prefix.len()) {
-            *count -= 1;
-            if *count == 0 {
-                self.prefix_lens.remove(&prefix.len());
-            }
-        }
     }
 
     pub(crate) fn leave(&mut self, group: &Arc<SelectorGroup>, key: usize) {
@@ -123,6 +139,6 @@ impl SelectorRegistry {
             }
             !is_empty
         });
-        retired.iter().for_each(|group| self.forget(group));
+        retired.iter().for_each(|group| self.index.remove(group));
     }
 }

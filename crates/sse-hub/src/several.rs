@@ -45,9 +45,7 @@ impl Several {
         let merge = Arc::new(Merge::new(shards, selectors, grants, policy, hub.inner.config.topics_max));
         let merge_key = hub.inner.merges.lock().insert(merge.clone());
         let mut several = Self { merge, merge_key, topics: Vec::new(), groups: Vec::new() };
-        for pattern in patterns {
-            several.groups.push(hub.inner.topics.join_group(pattern, several.merge.clone()));
-        }
+        several.groups = hub.inner.topics.join_groups(&patterns, &several.merge);
         for name in names {
             if !several.join_topic(hub, name) {
                 several.leave(hub);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::config::{HubConfig, TopicPolicy};
 use crate::merge::Merge;
-use crate::registry::{SelectorGroup, SelectorRegistry};
+use crate::registry::{PrefixIndex, SelectorGroup, SelectorRegistry};
 use crate::ring::Floor;
 use crate::sync::RwLock;
 use crate::table::Table;
@@ -119,19 +119,33 @@ impl Topics {
         self.tables.iter().for_each(|table| table.each_floor(&mut visit));
     }
 
-    /// Makes `merge` a member of the pattern's group.
-    pub(crate) fn join_group(&self, pattern: &Selector, merge: Arc<Merge>) -> (Arc<SelectorGroup>, usize) {
-        // Held while a new group is made known, so that no topic is made unseen meanwhile.
+    /// Makes `merge` a member of each pattern's group.
+    pub(crate) fn join_groups(&self, patterns: &[&Selector], merge: &Arc<Merge>) -> Vec<(Arc<SelectorGroup>, usize)> {
+        if patterns.is_empty() {
+            return Vec::new();
+        }
+        // Held while new groups are made known, so that no topic is made unseen meanwhile.
         let mut registry = self.selectors.write();
-        let (group, key, is_new) = registry.join(pattern, merge);
-        if is_new {
+        let mut new = PrefixIndex::default();
+        let mut has_new = false;
+        let mut join = |pattern: &&Selector| {
+            let (group, key, is_new) = registry.join(pattern, merge.clone());
+            if is_new {
+                has_new = true;
+                new.add(group.clone());
+            }
+            (group, key)
+        };
+        let joined = patterns.iter().map(&mut join).collect();
+        if has_new {
+            // Once for all of them: there may be many topics, and many patterns.
             self.each(|topic| {
-                if pattern.matches(topic.name.as_str()) {
+                for group in new.matching(&topic.name) {
                     topic.lock().join_group(group.clone());
                 }
             });
         }
-        (group, key)
+        joined
     }
 
     pub(crate) fn leave_group(&self, group: &Arc<SelectorGroup>, key: usize) {

@@ -3,6 +3,7 @@
 mod cursor;
 mod form;
 mod head;
+mod many;
 mod selectors;
 mod silence;
 mod subscriptions;
