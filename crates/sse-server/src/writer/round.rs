@@ -2,7 +2,7 @@
 
 use super::entry::{EntrySource, Place, Written};
 use super::lane::{Next, Round};
-use super::thread::{SENDS_PER_TURN, WriterThread};
+use super::thread::{SENDS_PER_TURN, SENDS_PER_YIELD, WriterThread};
 use crate::fan_out::FanOut;
 use crate::stream::EndReason;
 
@@ -34,7 +34,10 @@ impl WriterThread {
         if self.lanes[key as usize].round.is_none() && !self.begin_round(key) {
             return false;
         }
-        for _ in 0..SENDS_PER_TURN {
+        for sends in 0..SENDS_PER_TURN {
+            if sends % SENDS_PER_YIELD == SENDS_PER_YIELD - 1 {
+                std::thread::yield_now();
+            }
             // A failed send may have ended the lane's last stream, and the lane with it.
             let Some(lane) = self.lanes.get_mut(key as usize) else { return false };
             let Some(entry) = lane.waiting.pop() else {

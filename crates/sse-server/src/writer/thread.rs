@@ -19,7 +19,10 @@ use crate::stream::{EndReason, Source};
 /// Streams taken in per turn, so that a burst of them does not hold up those who are there.
 const JOINS_PER_TURN: usize = 64;
 /// Sends per lane and turn: a hot topic's round goes in slices, between which others get theirs.
-pub(super) const SENDS_PER_TURN: usize = 256;
+pub(super) const SENDS_PER_TURN: usize = 64;
+/// Sends between which a busy writer offers its core to other threads. A round to thousands outlasts the scheduler's slice:
+/// what is published to another topic meanwhile would wait for the thread that takes the request.
+pub(super) const SENDS_PER_YIELD: usize = 16;
 
 /// One writer.
 #[derive(Debug)]
@@ -107,11 +110,7 @@ impl WriterThread {
     /// Waits for sockets, news, commands or the next tick.
     fn wait(&mut self, events: &mut Events) {
         self.news_box.about_to_sleep();
-        let has_work = !self.active_lanes.is_empty()
-            || !self.runnable.is_empty()
-            || !self.commands.is_empty()
-            || !self.news_box.is_empty();
-        let timeout = if has_work { Some(Duration::ZERO) } else { self.timeout() };
+        let timeout = if self.has_work() { Some(Duration::ZERO) } else { self.timeout() };
         if let Err(error) = self.poll.poll(events, timeout)
             && error.kind() != io::ErrorKind::Interrupted
         {
@@ -119,6 +118,13 @@ impl WriterThread {
         }
         self.news_box.woke_up();
         self.now = Instant::now();
+    }
+
+    fn has_work(&self) -> bool {
+        !self.active_lanes.is_empty()
+            || !self.runnable.is_empty()
+            || !self.commands.is_empty()
+            || !self.news_box.is_empty()
     }
 
     fn timeout(&self) -> Option<Duration> {
