@@ -17,8 +17,12 @@ use tokio::sync::Semaphore;
 use crate::app::App;
 use crate::health;
 use crate::http::{HealthRoute, Problem, ReplyBody, check_host, json};
+use crate::listener::is_descriptor_shortage;
 
+mod reserve;
 mod revocations;
+
+use reserve::Reserve;
 
 /// Admin connections at a time; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;
@@ -29,17 +33,19 @@ const TOPICS_SHOWN_MAX: usize = 1000;
 
 /// Accepts until the future is dropped.
 pub(crate) async fn accept_loop(app: Arc<App>, listener: TcpListener) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let (places, reserve) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Arc::new(Reserve::new()));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((socket, _)) => {
-                let app = app.clone();
+                let (app, reserve) = (app.clone(), reserve.clone());
                 tokio::spawn(async move {
                     serve(app, socket).await;
+                    reserve.refill();
                     drop(place);
                 });
             }
+            Err(error) if is_descriptor_shortage(&error) && reserve.give() => (),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept an admin connection");
                 tokio::time::sleep(Duration::from_millis(200)).await;

@@ -83,7 +83,8 @@ fn begin(app: &Arc<App>, socket: TcpStream, remote_addr: SocketAddr) {
     }
 }
 
-fn is_descriptor_shortage(error: &io::Error) -> bool {
+/// Whether the process, or the system, has no descriptor left.
+pub(crate) fn is_descriptor_shortage(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(code) if code == rustix::io::Errno::MFILE.raw_os_error() || code == rustix::io::Errno::NFILE.raw_os_error())
 }
 
