@@ -4,6 +4,7 @@
 //! measured.
 
 mod answer;
+mod asking;
 mod bench;
 mod crowd;
 mod dead;
@@ -24,6 +25,8 @@ mod sockets;
 mod stalled;
 mod stopped;
 mod storm;
+mod tokens;
+mod topics;
 mod usage;
 mod watch;
 
@@ -80,9 +83,12 @@ const ROWS: &[Row] = &[
     Row { name: "C12", fault: "a hot topic beside a cold one", run: hot::leaves_others_alone, broken_by: &[] },
     Row { name: "G1", fault: "no descriptors left", run: full::no_descriptors, broken_by: &[] },
     Row { name: "G2", fault: "more connections than the bound", run: full::no_room, broken_by: &["--connections-max=10000"] },
+    Row { name: "G5", fault: "topics that are used once", run: topics::come_and_go, broken_by: &["--ring-age-max=1h"] },
+    Row { name: "G8", fault: "large events to many topics", run: topics::large_events, broken_by: &["--rings-bytes-max=1GiB"] },
     Row { name: "G12", fault: "5,000 connects at once", run: herd::all_connect, broken_by: &["--connections-max=1000"] },
     Row { name: "G13", fault: "all come back after a crash", run: herd::all_come_back, broken_by: &["--retry-jitter=0"] },
     Row { name: "G14", fault: "10,000 streams leave", run: herd::all_leave, broken_by: &[] },
+    Row { name: "H10", fault: "1,000 bad tokens a second", run: tokens::flood, broken_by: &[] },
     Row { name: "B1", fault: "ids from before a crash", run: resume::after_a_restart, broken_by: &[] },
     Row { name: "B4", fault: "ids older than what is kept", run: resume::older_than_kept, broken_by: &["--ring-frames-max=50"] },
     Row { name: "starve", fault: "a hot topic beside a cold one", run: hot::leaves_others_alone, broken_by: &[] },

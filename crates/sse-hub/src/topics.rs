@@ -159,3 +159,19 @@ impl Topics {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_hubs_spread_names_alike() {
+        let names: Vec<TopicName> = (0..64).map(|n| TopicName::parse(&format!("name/{n}")).unwrap()).collect();
+        let places = || {
+            let topics = Topics::new(&HubConfig::default(), 2);
+            names.iter().map(|name| topics.table_of(name)).collect::<Vec<_>>()
+        };
+        // Names chosen to collide in one process do not in another (FAILURES G11).
+        assert_ne!(places(), places());
+    }
+}

@@ -25,6 +25,8 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 const TRIM_EVERY: Duration = Duration::from_secs(1);
 /// A smaller change than this leaves too little behind to be worth a trim.
 const TRIM_FROM: usize = 500;
+/// Fewer topics leave too little behind.
+const TRIM_TOPICS_FROM: usize = 1_000;
 /// With fewer coming or going between two looks, a crowd has come or gone.
 const TRIM_SETTLED: usize = 100;
 /// What a drain may take beyond its window.
@@ -168,17 +170,21 @@ async fn upkeep(app: Arc<App>) {
     }
 }
 
-/// Gives memory back once a crowd has come or gone: opening a stream takes buffers that the open stream does not need.
+/// Gives memory back once a crowd has come or gone: opening a stream takes buffers that the open stream does not need. And
+/// once most of many topics are forgotten.
 async fn trim(app: Arc<App>) {
     let mut interval = tokio::time::interval(TRIM_EVERY);
-    let (mut seen, mut trimmed_at) = (0, 0);
+    let (mut seen, mut trimmed_at, mut topics_most) = (0, 0, 0);
     loop {
         interval.tick().await;
-        let open = app.connections.open();
+        let (open, topics) = (app.connections.open(), app.hub.topics());
+        topics_most = topics_most.max(topics);
         let has_settled = open.abs_diff(std::mem::replace(&mut seen, open)) < TRIM_SETTLED;
-        if has_settled && open.abs_diff(trimmed_at) >= TRIM_FROM {
+        let has_crowd_changed = has_settled && open.abs_diff(trimmed_at) >= TRIM_FROM;
+        let are_topics_gone = topics_most >= TRIM_TOPICS_FROM && topics <= topics_most / 4;
+        if has_crowd_changed || are_topics_gone {
             memory::trim();
-            trimmed_at = open;
+            (trimmed_at, topics_most) = (open, topics);
         }
     }
 }

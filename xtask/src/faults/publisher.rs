@@ -1,35 +1,28 @@
 //! Publishes events one by one over a connection of its own.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-const READ_BYTES: usize = 4 << 10;
+use super::asking::Asking;
 
 /// A keep-alive connection that publishes.
 #[derive(Debug)]
 pub struct Publisher {
-    socket: TcpStream,
+    asking: Asking,
 }
 
 impl Publisher {
     pub fn connect(address: SocketAddr) -> Result<Self> {
-        let socket = TcpStream::connect_timeout(&address, ANSWER_WITHIN).context("connecting to publish")?;
-        socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(ANSWER_WITHIN))?;
-        Ok(Self { socket })
+        Ok(Self { asking: Asking::connect(address).context("connecting to publish")? })
     }
 
     /// Publishes one event; its id.
     pub fn publish(&mut self, topic: &str, data: &str) -> Result<String> {
         let head =
             format!("POST /events/{topic} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", data.len());
-        self.socket.write_all(&[head.as_bytes(), data.as_bytes()].concat()).context("publishing")?;
-        let answer = self.answer()?;
-        ensure!(answer.starts_with("HTTP/1.1 200 "), "publishing was answered with {:?}", answer.lines().next());
+        let answer = self.asking.ask(&[head.as_bytes(), data.as_bytes()].concat(), 200).context("publishing")?;
         let id = answer.split_once(r#""id":""#).and_then(|(_, rest)| Some(rest.split_once('"')?.0.to_owned()));
         id.context("the answer to a publish names no id")
     }
@@ -53,22 +46,6 @@ impl Publisher {
         }
         Ok(ids)
     }
-
-    /// Reads one answer, head and body.
-    fn answer(&mut self) -> Result<String> {
-        let mut input = Vec::new();
-        let mut buffer = [0; READ_BYTES];
-        loop {
-            if let Some(length) = whole(&input) {
-                ensure!(length == input.len(), "an answer is followed by something that was not asked for");
-                return String::from_utf8(input).context("the answer is no text");
-            }
-            match self.socket.read(&mut buffer).context("reading an answer")? {
-                0 => bail!("the server closed instead of answering a publish"),
-                count => input.extend_from_slice(&buffer[..count]),
-            }
-        }
-    }
 }
 
 /// `number` and a space, padded.
@@ -83,14 +60,6 @@ pub fn number(data: &str) -> Option<u32> {
     data.split(' ').next()?.parse().ok()
 }
 
-/// The length of the answer, once its head has come.
-fn whole(input: &[u8]) -> Option<usize> {
-    let end = input.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
-    let head = String::from_utf8_lossy(&input[..end]).to_ascii_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?.trim().parse::<usize>().ok()?;
-    (input.len() >= end + length).then_some(end + length)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,13 +70,5 @@ mod tests {
         assert_eq!(number(&numbered(4711, 200)), Some(4711));
         assert_eq!(number(&numbered(4711, 0)), Some(4711));
         assert_eq!(number("x"), None);
-    }
-
-    #[test]
-    fn an_answer_is_whole_with_its_last_byte() {
-        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
-        assert_eq!(whole(answer), Some(answer.len()));
-        assert_eq!(whole(&answer[..answer.len() - 1]), None);
-        assert_eq!(whole(b"HTTP/1.1 200 OK\r\n"), None);
     }
 }

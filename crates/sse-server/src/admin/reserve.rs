@@ -5,7 +5,7 @@ use std::fs::File;
 use parking_lot::Mutex;
 
 /// Scrapes at a time that a full descriptor table allows.
-const SPARE_MAX: usize = 4;
+const SPARE_MAX: usize = 2;
 
 #[derive(Debug)]
 pub(super) struct Reserve(Mutex<Vec<File>>);

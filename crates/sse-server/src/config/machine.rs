@@ -48,9 +48,9 @@ impl Machine {
     }
 
     /// What is left for streams after listeners, epoll, logs, the admin listener and publishers.
-    /// The reserve is a thirty-second of the limit, at least 32 and at most 512.
+    /// The reserve is a thirty-second of the limit, at least 40 and at most 512.
     pub(super) fn connections(&self) -> String {
-        let reserve = (self.descriptors_max / 32).clamp(32, 512);
+        let reserve = (self.descriptors_max / 32).clamp(40, 512);
         self.descriptors_max.saturating_sub(reserve).max(1).to_string()
     }
 }
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn reserves_descriptors_in_proportion() {
         let connections = |descriptors_max| Machine { descriptors_max, ..Machine::detect() }.connections();
-        assert_eq!(connections(256), "224");
+        assert_eq!(connections(256), "216");
         assert_eq!(connections(20_000), "19488");
         assert_eq!(connections(16), "1");
     }

@@ -44,9 +44,9 @@ fn a_full_server_shows_its_metrics(path: StreamPath) {
             connection
         })
         .collect();
-    server.wait_for_metric("sse_connections_active", 224.0);
+    server.wait_for_metric("sse_connections_active", 216.0);
     for _ in 0..20 {
-        assert_eq!(server.metric("sse_connections_active"), Some(224.0));
+        assert_eq!(server.metric("sse_connections_active"), Some(216.0));
     }
     assert_eq!(server.admin("/readyz").send().status(), 200);
     assert_eq!(server.metric("sse_connections_rejected_total{reason=\"descriptors\"}"), None, "it ran out of them");
