@@ -20,6 +20,7 @@ mod error;
 mod fetch;
 mod jwks;
 mod key;
+mod p521;
 mod revocations;
 mod role;
 mod selectors;

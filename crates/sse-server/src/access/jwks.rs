@@ -145,8 +145,11 @@ impl KeySet {
         }
         let document: Document = serde_json::from_slice(bytes).map_err(|_| FetchError::Malformed)?;
         // Keys of kinds that are not known here may stand among the others (RFC 7517, 5).
-        let jwks = document.keys.into_iter().take(KEYS_MAX).filter_map(|key| serde_json::from_value::<Jwk>(key).ok());
-        let keys: Vec<VerifyKey> = jwks.filter_map(|jwk| VerifyKey::from_jwk(&jwk, rsa_alg)).collect();
+        let read = |key: &Value| {
+            let said = key.get("alg").map(|alg| alg.as_str().unwrap_or(""));
+            VerifyKey::from_jwk(&Jwk::deserialize(key).ok()?, said, rsa_alg)
+        };
+        let keys: Vec<VerifyKey> = document.keys.iter().take(KEYS_MAX).filter_map(read).collect();
         if keys.is_empty() { Err(FetchError::NoKeys) } else { Ok(Self { keys }) }
     }
 

@@ -3,7 +3,13 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::{EncodingKey, Header};
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::pem::PemObject;
 use serde_json::{Map, Value, json};
 use sse_hub::Selector;
 
@@ -19,8 +25,24 @@ pub(super) fn make(args: &TokenArgs, now: SystemTime) -> anyhow::Result<String> 
     let key = args.key.as_ref().context("--key is missing")?;
     let key = parse::<JwtKey>("--key", &key.0)?;
     let claims = claims(args, now)?;
-    let header = Header { kid: args.kid.clone(), ..Header::new(algorithm(alg)) };
+    let Some(algorithm) = algorithm(alg) else { return signed_on_p521(args.kid.as_deref(), &claims, key.reveal()) };
+    let header = Header { kid: args.kid.clone(), ..Header::new(algorithm) };
     jsonwebtoken::encode(&header, &claims, &signing_key(alg, key.reveal())?).context("signing")
+}
+
+fn signed_on_p521(kid: Option<&str>, claims: &Map<String, Value>, text: &str) -> anyhow::Result<String> {
+    let unreadable = "--key is not a private key for ES512 in PEM (PKCS #8)";
+    let der = PrivatePkcs8KeyDer::from_pem_slice(text.as_bytes()).ok().context(unreadable)?;
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P521_SHA512_FIXED_SIGNING, der.secret_pkcs8_der());
+    let pair = pair.ok().context(unreadable)?;
+    let mut header = json!({ "typ": "JWT", "alg": JwtAlg::Es512.as_str() });
+    if let Some(kid) = kid {
+        header["kid"] = kid.into();
+    }
+    let encode = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
+    let message = format!("{}.{}", encode(header.to_string().as_bytes()), encode(&serde_json::to_vec(claims)?));
+    let signature = pair.sign(&SystemRandom::new(), message.as_bytes()).ok().context("signing")?;
+    Ok(format!("{message}.{}", encode(signature.as_ref())))
 }
 
 fn claims(args: &TokenArgs, now: SystemTime) -> anyhow::Result<Map<String, Value>> {

@@ -9,7 +9,7 @@ use super::words::words;
 
 words! {
     /// How tokens are signed. Fixed per key: what a token itself says only has to agree.
-    pub enum JwtAlg ("HS256|HS384|HS512|RS256|RS384|RS512|PS256|PS384|PS512|ES256|ES384|EdDSA") {
+    pub enum JwtAlg ("HS256|HS384|HS512|RS256|RS384|RS512|PS256|PS384|PS512|ES256|ES384|ES512|EdDSA") {
         /// A shared secret, HMAC with SHA-256.
         Hs256 = "HS256",
         /// A shared secret, HMAC with SHA-384.
@@ -32,6 +32,8 @@ words! {
         Es256 = "ES256",
         /// ECDSA on P-384.
         Es384 = "ES384",
+        /// ECDSA on P-521.
+        Es512 = "ES512",
         /// Ed25519.
         EdDsa = "EdDSA",
     }

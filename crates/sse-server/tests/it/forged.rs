@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 
-use crate::harness::token::{OTHER_SECRET, Pair, RSA, SECRET, base64, seconds_from_now, signed, signed_text, token};
+use crate::harness::token::{
+    OTHER_SECRET, P521, Pair, RSA, SECRET, base64, seconds_from_now, signed, signed_text, token,
+};
 use crate::harness::{Launch, Server};
 
 /// A forgery's name and text.
@@ -301,6 +303,36 @@ fn curves_take_no_trivial_signatures() {
         );
         assert!(is_taken(&server, &pair.token(&claims())), "{alg}");
     }
+}
+
+#[test]
+fn the_longest_curve_works_too() {
+    let pair = P521::new();
+    let server = server("ES512", &pair.public, &[]);
+    let good = pair.token(json!({ "alg": "ES512" }), &claims());
+    let (message, signature) = good.rsplit_once('.').unwrap();
+    let with_signature = |bytes: Vec<u8>| format!("{message}.{}", base64(bytes));
+    refuses(
+        &server,
+        &named([
+            ("zeros", with_signature(vec![0; 132])),
+            ("all bits", with_signature(vec![255; 132])),
+            ("too short", with_signature(vec![1; 131])),
+            ("nothing", with_signature(Vec::new())),
+            ("cut", good[..good.len() - 4].to_owned()),
+            ("another key", P521::new().token(json!({ "alg": "ES512" }), &claims())),
+            (
+                "another message",
+                format!(
+                    "{}.{signature}",
+                    pair.token(json!({ "alg": "ES512", "kid": "x" }), &claims()).rsplit_once('.').unwrap().0
+                ),
+            ),
+            ("another name", pair.token(json!({ "alg": "ES384" }), &claims())),
+            ("another curve", Pair::p384().token(&claims())),
+        ]),
+    );
+    assert!(is_taken(&server, &good));
 }
 
 #[test]

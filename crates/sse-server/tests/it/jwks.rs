@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use crate::harness::token::{Pair, RSA};
+use crate::harness::token::{P521, Pair, RSA};
 use crate::harness::{Server, eventually};
 
 /// A server of keys that answers whatever it was told.
@@ -127,6 +127,19 @@ fn a_new_key_works_and_a_removed_one_dies() {
     eventually("the new key", || (server.publish_with(&new_token) == 200).then_some(()));
     // Its tokens were remembered, under keys that are no longer there.
     eventually("the old key's end", || (server.publish_with(&old_token) == 401).then_some(()));
+}
+
+#[test]
+fn a_set_has_keys_on_the_longest_curve_too() {
+    let pair = P521::new();
+    let mut for_agreement = P521::new().jwk;
+    for_agreement["alg"] = "ECDH-ES".into();
+    let keys = Keys::start(&[for_agreement, pair.jwk.clone()]);
+    let server = keys.hub(&[]);
+    let token = |header: Value| pair.token(header, &claims());
+    assert_eq!(server.publish_with(&token(json!({ "alg": "ES512", "kid": "p521" }))), 200);
+    assert_eq!(server.publish_with(&token(json!({ "alg": "ES384", "kid": "p521" }))), 401);
+    assert_eq!(server.publish_with(&P521::new().token(json!({ "alg": "ES512", "kid": "p521" }), &claims())), 401);
 }
 
 /// The request that needs the key has it fetched and waits for it.

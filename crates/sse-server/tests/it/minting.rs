@@ -1,6 +1,6 @@
 //! `sse-server token`: what it makes is taken.
 
-use crate::harness::token::SECRET;
+use crate::harness::token::{P521, Pair, SECRET};
 use crate::harness::{Launch, Server};
 
 #[track_caller]
@@ -63,13 +63,17 @@ fn publish_takes_a_token() {
 /// Keys as `openssl genpkey` writes them.
 #[test]
 fn private_keys_sign_for_their_public_halves() {
-    for (alg, pair) in
-        [("EdDSA", crate::harness::token::Pair::ed25519()), ("ES256", crate::harness::token::Pair::p256())]
-    {
+    let pem = |pair: &Pair| pem::encode(&pem::Pem::new("PRIVATE KEY", pair.private.as_bytes()));
+    let (ed25519, p256, p521) = (Pair::ed25519(), Pair::p256(), P521::new());
+    for (alg, public, private) in [
+        ("EdDSA", ed25519.public.clone(), pem(&ed25519)),
+        ("ES256", p256.public.clone(), pem(&p256)),
+        ("ES512", p521.public, p521.private),
+    ] {
         let file =
             std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{alg}-{}.pem", std::process::id()));
-        std::fs::write(&file, pem::encode(&pem::Pem::new("PRIVATE KEY", pair.private.as_bytes()))).unwrap();
-        let server = Server::start(&["--publisher-jwt-key", &pair.public, "--publisher-jwt-alg", alg]);
+        std::fs::write(&file, private).unwrap();
+        let server = Server::start(&["--publisher-jwt-key", &public, "--publisher-jwt-alg", alg]);
         let token = made(&["--key", &format!("@{}", file.display()), "--alg", alg, "--publish", "*"]);
         assert_eq!(server.post("/events/a", "x").bearer(&token).send().status(), 200, "{alg}");
         std::fs::remove_file(&file).unwrap();

@@ -4,10 +4,11 @@ use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
-    Ed25519KeyPair, KeyPair, RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair,
+    EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair, RsaKeyPair,
 };
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -80,6 +81,37 @@ impl Pair {
     /// A token that names its key.
     pub(crate) fn token_of(&self, kid: &str, claims: &Value) -> String {
         signed(json!({ "typ": "JWT", "alg": self.alg, "kid": kid }), claims, &self.private, self.alg)
+    }
+}
+
+/// A pair on P-521, which the library knows nothing of.
+pub(crate) struct P521 {
+    pair: EcdsaKeyPair,
+    /// In PEM.
+    pub(crate) public: String,
+    /// In PEM (PKCS #8).
+    pub(crate) private: String,
+    /// In a set of keys, as `p521`.
+    pub(crate) jwk: Value,
+}
+
+impl P521 {
+    pub(crate) fn new() -> Self {
+        let pair = EcdsaKeyPair::generate(&ECDSA_P521_SHA512_FIXED_SIGNING).unwrap();
+        let point = pair.public_key().as_ref();
+        let (x, y) = point[1..].split_at((point.len() - 1) / 2);
+        let jwk = json!({
+            "kty": "EC", "crv": "P-521", "x": base64(x), "y": base64(y), "kid": "p521", "alg": "ES512", "use": "sig"
+        });
+        let public = AsDer::<aws_lc_rs::encoding::PublicKeyX509Der<'_>>::as_der(pair.public_key()).unwrap();
+        let private = pem::encode(&pem::Pem::new("PRIVATE KEY", pair.to_pkcs8v1().unwrap().as_ref()));
+        Self { public: pem(public.as_ref()), private, jwk, pair }
+    }
+
+    pub(crate) fn token(&self, header: Value, claims: &Value) -> String {
+        let message = format!("{}.{}", base64(header.to_string()), base64(claims.to_string()));
+        let signature = self.pair.sign(&SystemRandom::new(), message.as_bytes()).unwrap();
+        format!("{message}.{}", base64(signature))
     }
 }
 
