@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, ORIGIN};
 use hyper::{Method, Request, Response, StatusCode};
 
 use crate::app::App;
@@ -50,13 +50,13 @@ pub(crate) async fn handle(
     connection: Arc<ConnectionState>,
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, Infallible> {
-    let request_headers = request.headers().clone();
+    let origin = request.headers().get(ORIGIN).cloned();
     let is_head = request.method() == Method::HEAD;
     let mut response = match route(&app, &connection, request).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     };
-    origin::add_cors(response.headers_mut(), &request_headers, &app.config);
+    origin::add_cors(response.headers_mut(), origin.as_ref(), &app.config);
     if connection.surplus().is_some() {
         // Its place is for the next one to be told the same.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

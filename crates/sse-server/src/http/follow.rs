@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hyper::body::Incoming;
-use hyper::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue, ORIGIN, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode};
 use sse_hub::{Gap, Selector, Start, SubscribeError, SubscribeOptions, TopicName};
 
@@ -135,7 +135,7 @@ impl<'a> Asking<'a> {
         if tells_start {
             headers.extend(start_field(&start, gap.as_ref()));
         }
-        origin::add_cors(&mut headers, request.headers(), &app.config);
+        origin::add_cors(&mut headers, request.headers().get(ORIGIN), &app.config);
         let user_agent = request.headers().get(USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));
         let user_agent: String = user_agent.unwrap_or_default().chars().take(USER_AGENT_BYTES_MAX).collect();
         let info = StreamInfo {

@@ -97,13 +97,13 @@ fn is_own(origin: &HeaderValue, headers: &HeaderMap) -> bool {
     authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host.as_bytes()))
 }
 
-/// Adds what lets an allowed origin's page read the answer.
-pub(crate) fn add_cors(headers: &mut HeaderMap, request: &HeaderMap, config: &Config) {
+/// Adds what lets an allowed origin's page read the answer. `origin` is the request's.
+pub(crate) fn add_cors(headers: &mut HeaderMap, origin: Option<&HeaderValue>, config: &Config) {
     if config.cors_origin.is_empty() {
         return;
     }
     headers.insert(VARY, HeaderValue::from_static("Origin"));
-    let Some(origin) = request.get(ORIGIN) else { return };
+    let Some(origin) = origin else { return };
     let Some(allowed) = allowed(origin, config) else { return };
     match allowed {
         // `*` goes without credentials: what a cookie protects must name its readers.
@@ -119,7 +119,7 @@ pub(crate) fn add_cors(headers: &mut HeaderMap, request: &HeaderMap, config: &Co
 
 /// Adds the answer to a preflight (Fetch, 3.2.2).
 pub(crate) fn add_preflight(headers: &mut HeaderMap, request: &HeaderMap, methods: &'static str, config: &Config) {
-    add_cors(headers, request, config);
+    add_cors(headers, request.get(ORIGIN), config);
     if !headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
         return;
     }
