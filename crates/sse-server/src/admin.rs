@@ -18,14 +18,14 @@ use crate::app::App;
 use crate::health;
 use crate::http::{HealthRoute, Problem, ReplyBody, check_host, json};
 use crate::listener::is_descriptor_shortage;
+use crate::reserve::Reserve;
 
-mod reserve;
 mod revocations;
-
-use reserve::Reserve;
 
 /// Admin connections at a time; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;
+/// Connections at a time for which descriptors are kept back, while the public listener has taken all the others.
+const SCRAPES_WHILE_FULL: usize = 2;
 /// One connection may last this long: scrapers come again.
 const CONNECTION_MAX: Duration = Duration::from_secs(60);
 /// Topics that one listing shows.
@@ -33,7 +33,7 @@ const TOPICS_SHOWN_MAX: usize = 1000;
 
 /// Accepts until the future is dropped.
 pub(crate) async fn accept_loop(app: Arc<App>, listener: TcpListener) {
-    let (places, reserve) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Arc::new(Reserve::new()));
+    let (places, reserve) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Arc::new(Reserve::of(SCRAPES_WHILE_FULL)));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         match listener.accept().await {
@@ -41,6 +41,7 @@ pub(crate) async fn accept_loop(app: Arc<App>, listener: TcpListener) {
                 let (app, reserve) = (app.clone(), reserve.clone());
                 tokio::spawn(async move {
                     serve(app, socket).await;
+                    // At once: the public listener pauses after a shortage, and would take the descriptor next.
                     reserve.refill();
                     drop(place);
                 });

@@ -38,6 +38,13 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> ReplyBody {
     Full::new(bytes.into()).boxed_unsync()
 }
 
+/// 204.
+pub(crate) fn no_content() -> Response<ReplyBody> {
+    let mut response = Response::new(full(Bytes::new()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
 /// Longer targets are refused: no topic of 1,024 bytes needs more, even percent-encoded three times over.
 const TARGET_BYTES_MAX: usize = 12 * 1024;
 /// Clients of the Mercure protocol name up to 1,000 topics in a target.
@@ -111,8 +118,7 @@ async fn route(
 }
 
 fn preflight<B>(app: &App, request: &Request<B>, methods: &'static str) -> Response<ReplyBody> {
-    let mut response = Response::new(full(Bytes::new()));
-    *response.status_mut() = StatusCode::NO_CONTENT;
+    let mut response = no_content();
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
     origin::add_preflight(response.headers_mut(), request.headers(), methods, &app.config);
     response

@@ -33,6 +33,7 @@ pub mod logging;
 pub mod memory;
 mod presence;
 mod request_scan;
+mod reserve;
 mod server;
 mod signals;
 mod stream;

@@ -1,6 +1,5 @@
 //! Listening: sockets with their options, and an accept loop that survives a full descriptor table.
 
-use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::app::App;
 use crate::connection;
+use crate::reserve::Reserve;
 
 /// Connections that may wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -51,7 +51,7 @@ fn set_stream_options(socket: &SockRef<'_>) -> io::Result<()> {
 
 /// Accepts until the future is dropped.
 pub(crate) async fn accept_loop(app: Arc<App>, listener: TcpListener) {
-    let mut spare = Spare::new();
+    let spare = Reserve::of(1);
     let mut pause = PAUSE_MIN;
     loop {
         match listener.accept().await {
@@ -62,7 +62,7 @@ pub(crate) async fn accept_loop(app: Arc<App>, listener: TcpListener) {
             Err(error) => {
                 app.signals.connection_rejected(reason(&error));
                 if is_descriptor_shortage(&error) {
-                    spare.turn_one_away(&listener);
+                    turn_one_away(&listener, &spare);
                 }
                 if pause == PAUSE_MIN {
                     tracing::warn!(%error, "cannot accept connections");
@@ -92,18 +92,9 @@ fn reason(error: &io::Error) -> &'static str {
     if is_descriptor_shortage(error) { "descriptors" } else { "accept" }
 }
 
-/// One descriptor kept back. With none left, the first of those who wait is accepted on it and closed, so that it learns of
-/// its luck at once.
-struct Spare(Option<File>);
-
-impl Spare {
-    fn new() -> Self {
-        Self(File::open("/dev/null").ok())
-    }
-
-    fn turn_one_away(&mut self, listener: &TcpListener) {
-        self.0 = None;
-        drop(SockRef::from(listener).accept());
-        *self = Self::new();
-    }
+/// The first of those who wait is accepted on the spare descriptor and closed, so that it learns of its luck at once.
+fn turn_one_away(listener: &TcpListener, spare: &Reserve) {
+    spare.give();
+    drop(SockRef::from(listener).accept());
+    spare.refill();
 }

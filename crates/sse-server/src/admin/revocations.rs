@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::Revoked;
 use crate::app::App;
-use crate::http::{Problem, ReplyBody, check_own_origin, full, json, query_pairs, read_body};
+use crate::http::{Problem, ReplyBody, check_own_origin, json, no_content, query_pairs, read_body};
 
 /// Revocations that one listing shows.
 const SHOWN_MAX: usize = 1000;
@@ -81,9 +81,7 @@ fn remove(app: &App, query: &str) -> Result<Response<ReplyBody>, Problem> {
         return Err(Problem::new(StatusCode::NOT_FOUND, "not_found", "there is no such revocation"));
     }
     app.signals.revocations(app.access.revocations.count());
-    let mut response = Response::new(full(""));
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    Ok(response)
+    Ok(no_content())
 }
 
 fn named(jti: Option<Box<str>>, subject: Option<Box<str>>) -> Result<Revoked, Problem> {

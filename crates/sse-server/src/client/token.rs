@@ -31,10 +31,10 @@ pub(super) fn make(args: &TokenArgs, now: SystemTime) -> anyhow::Result<String> 
 }
 
 fn signed_on_p521(kid: Option<&str>, claims: &Map<String, Value>, text: &str) -> anyhow::Result<String> {
-    let unreadable = "--key is not a private key for ES512 in PEM (PKCS #8)";
-    let der = PrivatePkcs8KeyDer::from_pem_slice(text.as_bytes()).ok().context(unreadable)?;
+    let unreadable = || not_a_key(JwtAlg::Es512);
+    let der = PrivatePkcs8KeyDer::from_pem_slice(text.as_bytes()).ok().with_context(unreadable)?;
     let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P521_SHA512_FIXED_SIGNING, der.secret_pkcs8_der());
-    let pair = pair.ok().context(unreadable)?;
+    let pair = pair.ok().with_context(unreadable)?;
     let mut header = json!({ "typ": "JWT", "alg": JwtAlg::Es512.as_str() });
     if let Some(kid) = kid {
         header["kid"] = kid.into();
@@ -84,7 +84,11 @@ fn signing_key(alg: JwtAlg, text: &str) -> anyhow::Result<EncodingKey> {
         _ => EncodingKey::from_rsa_pem(text.as_bytes()),
     };
     // The library's own words could quote the key.
-    key.ok().with_context(|| format!("--key is not a private key for {} in PEM (PKCS #8)", alg.as_str()))
+    key.ok().with_context(|| not_a_key(alg))
+}
+
+fn not_a_key(alg: JwtAlg) -> String {
+    format!("--key is not a private key for {} in PEM (PKCS #8)", alg.as_str())
 }
 
 fn parse<T: Scalar>(flag: &str, text: &str) -> anyhow::Result<T> {

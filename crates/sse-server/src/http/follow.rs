@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use hyper::body::Incoming;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue, ORIGIN, USER_AGENT};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response};
 use sse_hub::{Gap, Selector, Start, SubscribeError, SubscribeOptions, TopicName};
 
-use super::{Problem, ReplyBody, busy, full, origin, query};
+use super::{Problem, ReplyBody, busy, full, no_content, origin, query};
 use crate::access::Access;
 use crate::app::{App, Busy};
 use crate::connection::ConnectionState;
@@ -280,10 +280,4 @@ pub(super) fn start(headers: &HeaderMap, query: Option<String>) -> Result<Start,
         return Err(Problem::bad("Last-Event-ID", detail));
     }
     Ok(Start::parse(&id))
-}
-
-fn no_content() -> Response<ReplyBody> {
-    let mut response = Response::new(full(""));
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response
 }
