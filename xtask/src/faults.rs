@@ -91,7 +91,6 @@ const ROWS: &[Row] = &[
     Row { name: "H10", fault: "1,000 bad tokens a second", run: tokens::flood, broken_by: &[] },
     Row { name: "B1", fault: "ids from before a crash", run: resume::after_a_restart, broken_by: &[] },
     Row { name: "B4", fault: "ids older than what is kept", run: resume::older_than_kept, broken_by: &["--ring-frames-max=50"] },
-    Row { name: "starve", fault: "a hot topic beside a cold one", run: hot::leaves_others_alone, broken_by: &[] },
     Row { name: "burst", fault: "5,000 events at once", run: hot::bursts, broken_by: &["--ring-frames-max=1000"] },
     Row { name: "full19k", fault: "19,000 streams in one process", run: full::very_many, broken_by: &["--connections-max=10000"] },
     Row { name: "churn", fault: "1,000 connects and leaves per second", run: storm::churns, broken_by: &[] },

@@ -1,4 +1,4 @@
-//! C12, starve and burst: one topic with very much to do.
+//! C12 and burst: one topic with very much to do.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::bench::{Bench, expect};
 use super::finding::{Findings, Pairs};
-use super::load::{Load, is_whole, p99_ms};
+use super::load::{Load, is_whole, p99_of_a_few};
 use super::rank::Rank;
 use super::server::Server;
 
@@ -50,12 +50,8 @@ pub fn leaves_others_alone(bench: &Bench) -> Result<Findings> {
     Ok(findings)
 }
 
-/// p99 of a topic with a hundred subscribers and 50 events per second.
 fn cold_p99(bench: &Bench, server: &Server) -> Result<f64> {
-    let seconds = bench.pick("3", "20");
-    let args = ["--topics", "1", "--subscribers", "100", "--rate", "50", "--settle", "0.2", "--seconds", seconds];
-    let cold = Load::start_ranked(Rank::Ahead, bench, "cold", server, &args)?;
-    Ok(p99_ms(&cold.report(Duration::from_secs(60))?))
+    p99_of_a_few(bench, "cold", server, bench.pick("3", "20"))
 }
 
 /// 5,000 events at once to 1,000 subscribers that read: all get all, nobody is evicted.

@@ -79,6 +79,13 @@ pub fn p99_ms(report: &Value) -> f64 {
     report["delivery"]["latency"]["p99_ms"].as_f64().unwrap_or(f64::NAN)
 }
 
+/// p99 in milliseconds of a topic with a hundred subscribers and 50 events per second, beside whatever else goes on.
+pub fn p99_of_a_few(bench: &Bench, name: &str, server: &Server, seconds: &str) -> Result<f64> {
+    let args = ["--topics", "1", "--subscribers", "100", "--rate", "50", "--settle", "0.2", "--seconds", seconds];
+    let load = Load::start_ranked(Rank::Ahead, bench, name, server, &args)?;
+    Ok(p99_ms(&load.report(Duration::from_secs(60))?))
+}
+
 /// Whether every subscriber got everything.
 pub fn is_whole(report: &Value) -> bool {
     report["whole"] == true

@@ -11,8 +11,7 @@ use anyhow::{Result, anyhow};
 use super::asking::Asking;
 use super::bench::{Bench, expect};
 use super::finding::{Findings, Pairs};
-use super::load::{Load, p99_ms};
-use super::rank::Rank;
+use super::load::p99_of_a_few;
 use super::server::Server;
 
 /// A public key whose private half nobody has kept.
@@ -47,12 +46,8 @@ pub fn flood(bench: &Bench) -> Result<Findings> {
     Ok(findings)
 }
 
-/// p99 of a hundred subscribers and 50 events per second.
 fn p99_of_innocents(bench: &Bench, server: &Server) -> Result<f64> {
-    let seconds = bench.pick("4", "20");
-    let args = ["--topics", "1", "--subscribers", "100", "--rate", "50", "--settle", "0.2", "--seconds", seconds];
-    let load = Load::start_ranked(Rank::Ahead, bench, "innocents", server, &args)?;
-    Ok(p99_ms(&load.report(Duration::from_secs(60))?))
+    p99_of_a_few(bench, "innocents", server, bench.pick("4", "20"))
 }
 
 /// Connections that ask for a stream again and again, each time with another bad token.
