@@ -67,7 +67,8 @@ export class Proxy {
     if (this.cutsLeft === 0) return Infinity;
     const end = Math.max(this.#cutAfter[0] - streamed, 0);
     if (!this.#betweenEvents) return end;
-    const blank = bytes.indexOf("\n\n", Math.max(end - 2, -streamed));
+    // From the body's first byte on, and never below 0, which would count from the end.
+    const blank = bytes.indexOf("\n\n", Math.max(end - 2, -streamed, 0));
     return blank === -1 ? Infinity : blank + 2;
   }
 
