@@ -32,7 +32,8 @@ impl Epoch {
         Self(text)
     }
 
-    fn parse(text: &[u8]) -> Option<Self> {
+    /// The epoch that `text` names, if it names one.
+    pub fn parse(text: &[u8]) -> Option<Self> {
         let text: [u8; 8] = text.try_into().ok()?;
         let valid = text[0].is_ascii_digit() && text.iter().all(|byte| EPOCH_ALPHABET.contains(byte));
         valid.then_some(Self(text))

@@ -42,6 +42,16 @@ impl Frame {
         draft.finish(|_| ())
     }
 
+    /// The frame of a text that [`text`](Self::text) gave earlier; `None` if it does not end in a blank line.
+    pub fn from_text(text: &[u8]) -> Option<Self> {
+        if !text.ends_with(b"\n\n") {
+            return None;
+        }
+        let mut draft = FrameDraft::with_text_len(text.len());
+        draft.put(text);
+        Some(draft.finish(|_| ()))
+    }
+
     /// The frame as one HTTP/1.1 chunk.
     pub fn chunk(&self) -> &Bytes {
         &self.chunk
@@ -195,6 +205,15 @@ impl<'a> Iterator for Lines<'a> {
 mod tests {
     use super::*;
     use crate::{EventId, EventType};
+
+    #[test]
+    fn a_frame_is_made_again_of_its_text() {
+        for data in ["", "one", "two\nlines"] {
+            let frame = Event::new(data).encode();
+            assert_eq!(Frame::from_text(frame.text_bytes()), Some(frame));
+        }
+        assert_eq!(Frame::from_text(b"data: cut\n"), None);
+    }
 
     fn check(event: &Event, text: &str) {
         let frame = event.encode();

@@ -1,0 +1,52 @@
+//! One event as a log keeps it.
+
+use std::sync::Arc;
+
+use sse_wire::{EventId, Frame};
+
+use crate::TopicName;
+use crate::ring::{Entry, EntryKind, Meta};
+
+/// One event as a log keeps it: all that its followers will ever need.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its place in the order of all events.
+    pub sequence: u64,
+    /// What it is.
+    pub kind: RecordKind,
+    /// Its topics, the canonical one first; never empty.
+    pub topics: Box<[TopicName]>,
+    /// The encoded event, its id included.
+    pub frame: Frame,
+    /// Only those with a grant may see it.
+    pub private: bool,
+    /// The id, if its publisher gave it one.
+    pub given_id: Option<EventId>,
+}
+
+/// What a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordKind {
+    /// An event.
+    Event,
+    /// The end of a closed topic.
+    End,
+}
+
+impl Record {
+    /// As the rings keep it.
+    pub(crate) fn to_entry(&self) -> Entry {
+        let kind = match self.kind {
+            RecordKind::Event => EntryKind::Event,
+            RecordKind::End => EntryKind::End,
+        };
+        let is_plain = self.topics.len() == 1 && !self.private && self.given_id.is_none();
+        let meta = || Meta {
+            topics: self.topics.clone(),
+            private: self.private,
+            given_id: self.given_id.clone(),
+            shared_charge: None,
+        };
+        Entry::new(self.sequence, self.frame.clone(), kind, (!is_plain).then(|| Arc::new(meta())))
+    }
+}
