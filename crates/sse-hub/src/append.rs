@@ -10,7 +10,7 @@ use sse_wire::{Event, Frame, FrameDraft};
 use crate::budget::Charge;
 use crate::hub::HubInner;
 use crate::order::Appending;
-use crate::ring::{Entry, EntryKind, Meta};
+use crate::ring::{Entry, Meta};
 use crate::topic::{Life, Topic};
 use crate::{Cursor, IdForm, Publication, PublishError, Receipt, TopicName};
 
@@ -27,37 +27,82 @@ struct News {
 
 impl HubInner {
     /// Appends an event to all its topics.
-    pub(crate) fn append(&self, publication: &Publication, kind: EntryKind) -> Result<Receipt, PublishError> {
-        let Publication { topics: names, event, private, id_form } = publication;
-        let draft = FrameDraft::new(event, id_form.len());
+    pub(crate) fn append(&self, publication: &Publication) -> Result<Receipt, PublishError> {
+        let draft = publication.draft();
         let mut news = News::default();
-        let sequence = loop {
-            let topics = self.topics_of(names)?;
-            let cost = Entry::cost(draft.chunk_len(), topics.len(), event.id());
+        let receipt = loop {
+            let topics = self.topics_of(&publication.topics)?;
+            let cost = Entry::cost(draft.chunk_len(), topics.len(), publication.event.id());
             let appending = self.order.enter(&shards_of(&topics));
             if self.admit(&topics, cost)? == Admission::Stale {
                 continue;
             }
-            let sequence = appending.take_sequence();
-            let meta = self.meta(names, event, *private, (topics.len() > 1).then_some(cost));
-            let entry = Entry::new(sequence, self.finish(draft, sequence, *id_form), kind, meta);
+            let (receipt, entry) = self.number(publication, draft, appending.take_sequence(), cost);
             self.append_to_all(topics, entry, &mut news, &appending);
-            break sequence;
+            break receipt;
         };
         self.spread(news);
-        Ok(Receipt { cursor: self.cursor(sequence), given_id: event.id().cloned(), id_form: *id_form })
+        Ok(receipt)
+    }
+
+    /// Makes the event one with a number, whose bytes are charged.
+    pub(crate) fn number(
+        &self,
+        publication: &Publication,
+        draft: FrameDraft,
+        sequence: u64,
+        cost: usize,
+    ) -> (Receipt, Entry) {
+        let Publication { topics, event, private, id_form, kind, .. } = publication;
+        let is_shared = topics.iter().any(|topic| *topic != topics[0]);
+        let meta = self.meta(topics, event, *private, is_shared.then_some(cost));
+        let entry = Entry::new(sequence, self.finish(draft, sequence, *id_form), *kind, meta);
+        (Receipt { cursor: self.cursor(sequence), given_id: event.id().cloned(), id_form: *id_form }, entry)
+    }
+
+    /// Whether every topic takes the event, which is to be appended later; its bytes are charged then.
+    pub(crate) fn admit_event(&self, publication: &Publication, chunk_len: usize) -> Result<usize, PublishError> {
+        loop {
+            let topics = self.topics_of(&publication.topics)?;
+            let cost = Entry::cost(chunk_len, topics.len(), publication.event.id());
+            match self.admit(&topics, cost)? {
+                Admission::Charged => return Ok(cost),
+                // Whoever collects it holds this lock until the name is free.
+                Admission::Stale => drop(self.order.enter(&shards_of(&topics))),
+            }
+        }
+    }
+
+    /// Appends what was admitted and numbered by the one who alone does so. It is not refused any more: a topic that was
+    /// collected meanwhile is made again, even beyond the bound.
+    pub(crate) fn append_numbered(&self, names: &[TopicName], entry: Entry) {
+        let mut news = News::default();
+        loop {
+            let topics = distinct(names.iter().map(|name| self.topics.obtain_anyway(name)).collect());
+            let appending = self.order.enter(&shards_of(&topics));
+            if topics.iter().any(|topic| topic.lock().life() == Life::Collected) {
+                continue;
+            }
+            let sequence = appending.take_sequence();
+            debug_assert_eq!(sequence, entry.sequence, "nobody else takes sequences");
+            self.append_to_all(topics, entry, &mut news, &appending);
+            break;
+        }
+        self.spread(news);
+    }
+
+    /// Gives back what was charged for an event that is not appended after all.
+    pub(crate) fn release(&self, entry: &Entry, cost: usize) {
+        if entry.meta.as_ref().is_none_or(|meta| meta.shared_charge.is_none()) {
+            self.budget.release(cost);
+        }
     }
 
     /// The topics of these names, each once.
     fn topics_of(&self, names: &[TopicName]) -> Result<TopicsOfEvent, PublishError> {
         let full = PublishError::TopicsFull { topics_max: self.config.topics_max };
-        let mut topics: TopicsOfEvent =
-            names.iter().map(|name| self.topics.obtain(name)).collect::<Option<_>>().ok_or(full)?;
-        if topics.len() > 1 {
-            topics.sort_unstable_by_key(|topic| topic.id);
-            topics.dedup_by_key(|topic| topic.id);
-        }
-        Ok(topics)
+        let topics = names.iter().map(|name| self.topics.obtain(name)).collect::<Option<_>>().ok_or(full)?;
+        Ok(distinct(topics))
     }
 
     /// Whether every topic takes the event; if so its bytes are charged.
@@ -122,6 +167,15 @@ impl HubInner {
             }
         }
     }
+}
+
+/// Each topic once.
+fn distinct(mut topics: TopicsOfEvent) -> TopicsOfEvent {
+    if topics.len() > 1 {
+        topics.sort_unstable_by_key(|topic| topic.id);
+        topics.dedup_by_key(|topic| topic.id);
+    }
+    topics
 }
 
 #[derive(Debug, PartialEq, Eq)]

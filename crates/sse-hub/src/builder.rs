@@ -5,11 +5,14 @@ use std::sync::atomic::AtomicU32;
 
 use crate::budget::Budget;
 use crate::config::HubConfig;
+use crate::durable::{Durable, DurableBounds};
+use crate::epochs::Epochs;
 use crate::hub::HubInner;
+use crate::log::{Durability, Log, LogContents};
 use crate::order::Order;
 use crate::signals::Signals;
 use crate::sync::Mutex;
-use crate::topics::Topics;
+use crate::topics::{Past, Topics};
 use crate::{Epoch, Hub};
 
 /// Builds a [`Hub`].
@@ -17,6 +20,15 @@ use crate::{Epoch, Hub};
 pub struct HubBuilder {
     config: HubConfig,
     epoch: Option<Epoch>,
+    log: Option<Logged>,
+}
+
+/// A log with what it held when it was opened.
+#[derive(Debug)]
+struct Logged {
+    log: Arc<dyn Log>,
+    contents: LogContents,
+    durability: Durability,
 }
 
 impl HubBuilder {
@@ -34,26 +46,52 @@ impl HubBuilder {
         self
     }
 
+    /// Keeps events in a log, whose history goes on: it names the epoch.
+    #[must_use]
+    pub fn log(mut self, log: Arc<dyn Log>, contents: LogContents, durability: Durability) -> Self {
+        self.log = Some(Logged { log, contents, durability });
+        self
+    }
+
     /// Builds the hub.
     ///
     /// # Errors
     /// When the system has no random number for the epoch.
     pub fn build(self) -> Result<Hub, getrandom::Error> {
-        let epoch = self.epoch.map_or_else(Epoch::random, Ok)?;
         let config = self.config;
         let shards = config.shards.max(1);
-        let inner = HubInner {
-            epoch,
-            order: Order::new(shards, 1),
-            topics: Topics::new(&config, shards),
-            merges: Mutex::default(),
-            watched: Mutex::default(),
-            budget: Arc::new(Budget::new(config.rings_bytes_max)),
-            signals: Signals::new(),
-            tick: AtomicU32::new(0),
-            sweep: Mutex::default(),
-            config,
+        let Some(Logged { log, contents, durability }) = self.log else {
+            let epochs = Epochs::new(self.epoch.map_or_else(Epoch::random, Ok)?);
+            let (order, topics) = (Order::new(shards, 1), Topics::new(&config, shards, None));
+            return Ok(hub(config, epochs, Arc::new(order), topics, None));
         };
-        Ok(Hub { inner: Arc::new(inner) })
+        let LogContents { epochs, newest, closed } = contents;
+        let order = Arc::new(Order::new(shards, newest + 1));
+        let past = Past { log: log.clone(), order: order.clone(), newest_at_start: newest };
+        let topics = Topics::new(&config, shards, Some(past));
+        for (name, _) in &closed {
+            topics.obtain_anyway(name).lock().restore_closed();
+        }
+        let bounds =
+            DurableBounds { queue_bytes_max: config.log_queue_bytes_max, replay_bytes_max: config.replay_bytes_max };
+        let durable = Arc::new(Durable::new(log, durability, newest, &bounds));
+        Ok(hub(config, epochs, order, topics, Some(durable)))
     }
+}
+
+fn hub(config: HubConfig, epochs: Epochs, order: Arc<Order>, topics: Topics, durable: Option<Arc<Durable>>) -> Hub {
+    let inner = HubInner {
+        epochs,
+        durable,
+        order,
+        topics,
+        merges: Mutex::default(),
+        watched: Mutex::default(),
+        budget: Arc::new(Budget::new(config.rings_bytes_max)),
+        signals: Signals::new(),
+        tick: AtomicU32::new(0),
+        sweep: Mutex::default(),
+        config,
+    };
+    Hub { inner: Arc::new(inner) }
 }

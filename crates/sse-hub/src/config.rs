@@ -89,6 +89,10 @@ pub struct HubConfig {
     pub closed_topic_age: Duration,
     /// Collected topics whose exact floor is remembered; beyond it their shard's floor stands for them.
     pub floors_max: usize,
+    /// With a log, most bytes of events that wait for it.
+    pub log_queue_bytes_max: usize,
+    /// With a log, most bytes that are read of it and not delivered yet.
+    pub replay_bytes_max: usize,
 }
 
 impl Default for HubConfig {
@@ -104,6 +108,8 @@ impl Default for HubConfig {
             rings_bytes_max: 1 << 30,
             closed_topic_age: Duration::from_secs(24 * 3600),
             floors_max: 100_000,
+            log_queue_bytes_max: 64 << 20,
+            replay_bytes_max: 64 << 20,
         }
     }
 }

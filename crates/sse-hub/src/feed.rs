@@ -8,7 +8,9 @@ use crate::followers::FollowerKind;
 use crate::grants::Sight;
 use crate::start::Resolved;
 use crate::topic::Topic;
-use crate::{Cursor, Gap, Grants, Hub, Lag, LagBounds, Start, SubscribeError, TopicName};
+use crate::{
+    Cursor, Gap, Grants, Hub, Lag, LagBounds, Start, SubscribeError, SubscribeOptions, Subscription, TopicName,
+};
 
 /// A topic's frames by cursor, and a waker for news: one feed serves any number of streams.
 ///
@@ -38,6 +40,22 @@ pub enum FeedRead {
         /// Where reading goes on.
         resumed_after: u64,
     },
+    /// Frames are gone from the ring, and the log has them: a [`Subscription`](crate::Subscription) reads it.
+    InLog,
+}
+
+/// Where a subscriber of a feed starts.
+#[derive(Debug, PartialEq, Eq)]
+pub enum FeedStart {
+    /// In the ring.
+    InRing {
+        /// After this sequence.
+        cursor: u64,
+        /// What it has to be told of first.
+        gap: Option<Gap>,
+    },
+    /// The log has to be read: a [`Subscription`](crate::Subscription) does.
+    InLog,
 }
 
 impl Feed {
@@ -52,15 +70,19 @@ impl Feed {
     ///
     /// # Errors
     /// [`SubscribeError::Ended`] if the topic is closed and has nothing left for it.
-    pub fn resolve(&self, start: &Start, grants: &Grants) -> Result<(u64, Option<Gap>), SubscribeError> {
+    pub fn resolve(&self, start: &Start, grants: &Grants) -> Result<FeedStart, SubscribeError> {
         let settled = self.hub.inner.order.settled(&[self.topic.shard as usize]);
-        let wanted = start.wanted(self.hub.epoch(), settled);
+        let wanted = start.wanted(&self.hub.inner.epochs, settled);
         let state = self.topic.lock();
+        if self.hub.inner.durable.is_some() && wanted.in_log(state.ring.floor().sequence).is_some() {
+            return Ok(FeedStart::InLog);
+        }
         let Resolved { cursor, gap } = wanted.resolve(&state.ring, &mut Sight::new(grants, &self.topic.name));
         if gap.is_none() && state.is_over_after(cursor) {
             return Err(SubscribeError::Ended);
         }
-        Ok((cursor, gap.map(|reason| start.gap(self.hub.epoch(), cursor, reason))))
+        let gap = gap.map(|reason| start.gap(self.hub.epoch(), cursor, reason));
+        Ok(FeedStart::InRing { cursor, gap })
     }
 
     /// The frames after `cursor` that somebody with these grants may see.
@@ -68,6 +90,9 @@ impl Feed {
         let state = self.topic.lock();
         let floor = state.ring.floor().sequence;
         if floor > cursor {
+            if self.hub.inner.durable.is_some() {
+                return FeedRead::InLog;
+            }
             return FeedRead::Gap { resumed_after: floor };
         }
         let mut sight = Sight::new(grants, &self.topic.name);
@@ -83,6 +108,15 @@ impl Feed {
             }
         }
         if read_to == cursor { FeedRead::CaughtUp } else { FeedRead::Frames { batch, cursor: read_to } }
+    }
+
+    /// A subscription to the topic after `cursor`, for a subscriber that the ring no longer serves.
+    ///
+    /// # Errors
+    /// [`SubscribeError::Ended`] if nothing comes after it.
+    pub fn subscribe_after(&self, cursor: u64, grants: Grants) -> Result<Subscription, SubscribeError> {
+        let start = Start::After(self.cursor(cursor).to_string());
+        self.hub.subscribe(SubscribeOptions::topic(self.topic.name.clone()).from(start).with_grants(grants))
     }
 
     /// Arms `waker` unless there is something after `cursor` already; true if it is armed. It is woken once.

@@ -16,8 +16,9 @@ pub(crate) struct Floors {
 }
 
 impl Floors {
-    pub(crate) fn new(exact_max: usize) -> Self {
-        Self { exact: HashMap::default(), oldest: VecDeque::new(), exact_max, rest: 0 }
+    /// Topics that nobody has seen yet may have lost events up to `rest`.
+    pub(crate) fn new(exact_max: usize, rest: u64) -> Self {
+        Self { exact: HashMap::default(), oldest: VecDeque::new(), exact_max, rest }
     }
 
     /// Remembers the floor of a topic that is forgotten.
@@ -68,7 +69,7 @@ mod tests {
 
     #[test]
     fn the_oldest_floors_become_one() {
-        let mut floors = Floors::new(2);
+        let mut floors = Floors::new(2, 0);
         left(&mut floors, [(1, 10), (2, 20), (3, 30), (4, 40)]);
         assert_eq!(floors.take(&name(1)), Floor { sequence: 20, exact: false });
         assert_eq!(floors.take(&name(3)), Floor { sequence: 30, exact: true });
@@ -78,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_topic_that_comes_and_goes_does_not_push_others_out() {
-        let mut floors = Floors::new(3);
+        let mut floors = Floors::new(3, 0);
         left(&mut floors, [(1, 1)]);
         for sequence in [2, 3, 4] {
             floors.take(&name(2));
@@ -89,7 +90,7 @@ mod tests {
 
     #[test]
     fn one_topic_that_comes_and_goes_is_remembered_once() {
-        let mut floors = Floors::new(4);
+        let mut floors = Floors::new(4, 0);
         for sequence in 1..1000 {
             left(&mut floors, [(1, sequence)]);
             assert!(floors.oldest.len() <= 8 && floors.exact.len() == 1);
@@ -99,7 +100,7 @@ mod tests {
 
     #[test]
     fn none_may_be_exact() {
-        let mut floors = Floors::new(0);
+        let mut floors = Floors::new(0, 0);
         left(&mut floors, [(1, 7)]);
         assert_eq!(floors.take(&name(1)), Floor { sequence: 7, exact: false });
     }

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::time::Duration;
 
 use slab::Slab;
 
 use crate::budget::Budget;
 use crate::config::HubConfig;
-use crate::gap::end_event;
+use crate::durable::{Answer, Chain, Committer, Durable, Pending, Submission};
+use crate::epochs::Epochs;
+use crate::log::Durability;
 use crate::merge::Merge;
 use crate::order::Order;
 use crate::publish::{check_reserved, text_bytes};
@@ -33,8 +36,10 @@ pub struct Hub {
 #[derive(Debug)]
 pub(crate) struct HubInner {
     pub(crate) config: HubConfig,
-    pub(crate) epoch: Epoch,
-    pub(crate) order: Order,
+    pub(crate) epochs: Epochs,
+    /// With a log: publishing goes through it.
+    pub(crate) durable: Option<Arc<Durable>>,
+    pub(crate) order: Arc<Order>,
     pub(crate) topics: Topics,
     /// Subscriptions over several topics, for the sweep.
     pub(crate) merges: Mutex<Slab<Arc<Merge>>>,
@@ -55,7 +60,7 @@ impl Hub {
 
     /// The history that this hub's cursors belong to.
     pub fn epoch(&self) -> Epoch {
-        self.inner.epoch
+        self.inner.epochs.current()
     }
 
     /// The position after every event given a sequence so far.
@@ -63,15 +68,101 @@ impl Hub {
         self.inner.cursor(self.inner.order.newest())
     }
 
-    /// Publishes an event. It is live for every follower when this returns; this never waits and never calls back.
+    /// Publishes an event. It is live for every follower when this returns. Without a log this never waits and never calls
+    /// back; with one it waits for the commit: see [`submit`](Self::submit).
     ///
     /// # Errors
     /// A [`PublishError`]; then nothing was published.
     pub fn publish(&self, publication: Publication) -> Result<Receipt, PublishError> {
-        self.check(&publication)?;
-        let receipt = self.inner.append(&publication, EntryKind::Event)?;
+        match &self.inner.durable {
+            None => self.publish_now(&publication),
+            Some(durable) => self.enqueue(durable, publication, None).wait(),
+        }
+    }
+
+    /// Publishes an event; what comes back resolves when it is as durable as promised and live. This never waits.
+    pub fn submit(&self, publication: Publication) -> Submission {
+        match &self.inner.durable {
+            None => Submission::known(self.publish_now(&publication)),
+            Some(durable) => self.enqueue(durable, publication, None),
+        }
+    }
+
+    /// Publishes events in their order, up to the first that is refused: those behind it are
+    /// [`PublishError::Skipped`]. With a log they share a commit, or a few.
+    pub fn submit_all(&self, publications: Vec<Publication>) -> Vec<Submission> {
+        let chain = Arc::new(Chain::default());
+        let submit = |publication| {
+            if chain.is_broken() {
+                return Submission::known(Err(PublishError::Skipped));
+            }
+            match &self.inner.durable {
+                None => {
+                    let published = self.publish_now(&publication);
+                    Submission::known(published.inspect_err(|_| chain.break_off()))
+                }
+                Some(durable) => self.enqueue(durable, publication, Some(chain.clone())),
+            }
+        };
+        publications.into_iter().map(submit).collect()
+    }
+
+    fn publish_now(&self, publication: &Publication) -> Result<Receipt, PublishError> {
+        self.check(publication)?;
+        let receipt = self.inner.append(publication)?;
         self.inner.signals.published.increment(1);
         Ok(receipt)
+    }
+
+    fn enqueue(&self, durable: &Durable, publication: Publication, chain: Option<Arc<Chain>>) -> Submission {
+        let answer = Arc::new(Answer::default());
+        let enqueued = self.check(&publication).and_then(|()| {
+            let draft = publication.draft();
+            durable.queue.push(Pending::Event { publication, draft, answer: answer.clone(), chain: chain.clone() })
+        });
+        match enqueued {
+            Ok(()) => Submission::waiting(answer),
+            Err(error) => {
+                chain.iter().for_each(|chain| chain.break_off());
+                Submission::known(Err(error))
+            }
+        }
+    }
+
+    /// With a log: the one who commits what is published. Its host runs it.
+    pub fn committer(&self) -> Option<Committer> {
+        Some(Committer::new(self.clone(), self.inner.durable.clone()?))
+    }
+
+    /// With a log: reads what one subscriber waits for; false if none did within `timeout`. Its host calls this again and
+    /// again on a thread or a few, until [`log_is_stopped`](Self::log_is_stopped).
+    pub fn serve_log_read(&self, timeout: Duration) -> bool {
+        self.inner.durable.as_ref().is_some_and(|durable| durable.serve_read(timeout))
+    }
+
+    /// Takes nothing more to publish. What was submitted is still committed.
+    pub fn stop_publishing(&self) {
+        self.inner.durable.iter().for_each(|durable| durable.queue.stop());
+    }
+
+    /// Has the threads that read the log return.
+    pub fn stop_log_reads(&self) {
+        self.inner.durable.iter().for_each(|durable| durable.reads.stop());
+    }
+
+    /// Whether [`stop_log_reads`](Self::stop_log_reads) was called.
+    pub fn log_is_stopped(&self) -> bool {
+        self.inner.durable.as_ref().is_none_or(|durable| durable.reads.is_stopped())
+    }
+
+    /// Whether the log has failed: then nothing is published until the next start.
+    pub fn log_has_failed(&self) -> bool {
+        self.inner.durable.as_ref().is_some_and(|durable| durable.queue.has_failed())
+    }
+
+    /// What an acknowledged publish stands for.
+    pub fn durability(&self) -> Durability {
+        self.inner.durable.as_ref().map_or(Durability::Memory, |durable| durable.durability)
     }
 
     /// Whether somebody follows the topic, by name or by a selector, or did until just now: who has something to tell only
@@ -82,7 +173,10 @@ impl Hub {
 
     /// Takes a place in the order of all events without an event: [`newest`](Self::newest) tells that something happened.
     pub fn skip(&self) {
-        if self.inner.order.newest() < Cursor::SEQUENCE_MAX {
+        if let Some(durable) = &self.inner.durable {
+            // Refused, it is not told; nobody was promised.
+            let _ = durable.queue.push(Pending::Skip);
+        } else if self.inner.order.newest() < Cursor::SEQUENCE_MAX {
             self.inner.order.enter(&[]).take_sequence();
         }
     }
@@ -102,7 +196,10 @@ impl Hub {
         if topics > config.topics_per_event_max {
             return Err(PublishError::TooManyTopics { topics, topics_max: config.topics_per_event_max });
         }
-        check_reserved(&publication.event)
+        match publication.kind {
+            EntryKind::Event => check_reserved(&publication.event),
+            EntryKind::End => Ok(()),
+        }
     }
 
     /// Closes a topic: its followers get what is left, then `sse.end`, and their streams end.
@@ -110,8 +207,7 @@ impl Hub {
     /// # Errors
     /// [`PublishError::Closed`] if it is closed already, [`PublishError::TopicsFull`] or [`PublishError::RingsFull`].
     pub fn close(&self, topic: &TopicName) -> Result<Receipt, PublishError> {
-        let end = Publication::new(topic.clone(), end_event(topic.as_str()));
-        self.inner.append(&end, EntryKind::End)
+        self.publish(Publication::end_of(topic.clone()))
     }
 
     /// Follows topics. Dropping the subscription unsubscribes.
@@ -165,7 +261,7 @@ impl TopicInfo {
 
 impl HubInner {
     pub(crate) fn cursor(&self, sequence: u64) -> Cursor {
-        Cursor { epoch: self.epoch, sequence }
+        Cursor { epoch: self.epochs.current(), sequence }
     }
 
     /// Runs `with` on the topic of this name and its state, the topic not being collected meanwhile. `None` when there are

@@ -12,7 +12,7 @@ use crate::read::Read;
 use crate::reader::{Reader, ReaderStart};
 use crate::sync::Mutex;
 use crate::topic::Topic;
-use crate::{EvictReason, Grants, Selector};
+use crate::{EvictReason, Grants};
 
 /// Shared by the subscription, which reads, and its topics, which mark.
 #[derive(Debug)]
@@ -39,12 +39,12 @@ struct Marks {
 impl Merge {
     pub(crate) fn new(
         shards: Box<[usize]>,
-        followed: &[Selector],
+        reader: Reader,
         grants: Grants,
         policy: Arc<TopicPolicy>,
         dirty_max: usize,
     ) -> Self {
-        let (marks, reader) = (Mutex::new(Marks::default()), Mutex::new(Reader::new(followed)));
+        let (marks, reader) = (Mutex::new(Marks::default()), Mutex::new(reader));
         Self { marks, reader, shards, grants, policy, dirty_max }
     }
 
@@ -86,6 +86,9 @@ impl Merge {
         let settled = order.settled(&self.shards);
         let (dirty, overflowed) = self.take_dirty();
         dirty.into_values().for_each(|topic| reader.look_into(topic));
+        if overflowed && reader.has_log() {
+            return Read::Below(reader.cursor());
+        }
         let missed = if overflowed {
             // What was forgotten was numbered before the marks were taken, but maybe after the first look.
             reader.lose_up_to(order.settled(&self.shards))
@@ -101,6 +104,21 @@ impl Merge {
             reader.conflate(lag, &self.grants);
         }
         reader.read_up_to(settled, &self.grants, batch)
+    }
+
+    /// The log is read for it from now on.
+    pub(crate) fn leave_rings(&self) {
+        self.reader.lock().leave_rings();
+    }
+
+    /// The log was read up to `cursor`: goes on with the rings.
+    pub(crate) fn enter_rings(&self, cursor: u64) {
+        self.reader.lock().enter_rings(cursor);
+    }
+
+    /// A topic followed by name has ended, as the log tells; true if it was the last.
+    pub(crate) fn end_one(&self) -> bool {
+        self.reader.lock().end_one()
     }
 
     /// Whether the next read will tell that the reader is evicted.

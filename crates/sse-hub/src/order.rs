@@ -46,6 +46,11 @@ impl Order {
         Appending { next: &self.next, _locks: locks }
     }
 
+    /// Gives no sequence up to `sequence` from now on: nobody has an event there, or it is in the rings.
+    pub(crate) fn skip_to(&self, sequence: u64) {
+        self.next.fetch_max(sequence + 1, Ordering::AcqRel);
+    }
+
     /// The last sequence given; 0 before the first.
     pub(crate) fn newest(&self) -> u64 {
         self.next.load(Ordering::Acquire) - 1

@@ -16,6 +16,10 @@ pub(crate) struct Place {
     bytes_read: u64,
     judge: LagJudge,
     verdict: Option<Verdict>,
+    /// The log has what the ring dropped.
+    has_log: bool,
+    /// It is being read for it: how far behind it is costs nothing meanwhile.
+    is_replaying: bool,
 }
 
 /// What the sweep decided about a slow subscriber, to be told at its next read.
@@ -26,8 +30,25 @@ enum Verdict {
 }
 
 impl Place {
-    pub(crate) fn new(cursor: u64, grants: Grants) -> Self {
-        Self { cursor, grants, bytes_read: 0, judge: LagJudge::default(), verdict: None }
+    pub(crate) fn new(cursor: u64, grants: Grants, has_log: bool) -> Self {
+        let judge = LagJudge::default();
+        Self { cursor, grants, bytes_read: 0, judge, verdict: None, has_log, is_replaying: false }
+    }
+
+    /// The log is read for it from now on.
+    pub(crate) fn leave_ring(&mut self) {
+        self.is_replaying = true;
+        self.judge = LagJudge::default();
+    }
+
+    /// It has read everything up to `cursor`, and goes on with the ring.
+    pub(crate) fn enter_ring(&mut self, cursor: u64) {
+        self.is_replaying = false;
+        self.cursor = self.cursor.max(cursor);
+    }
+
+    pub(crate) fn cursor(&self) -> u64 {
+        self.cursor
     }
 
     /// Reads on, under the topic's lock.
@@ -45,6 +66,9 @@ impl Place {
         if bounds.policy == SlowPolicy::Latest && bounds.are_exceeded_by(ring.lag(self.cursor)) {
             let newest = ring.newest_seen(self.cursor, &mut Sight::new(&self.grants, topic));
             self.cursor = newest.map_or(ring.newest(), |newest| newest - 1);
+        }
+        if self.has_log && ring.floor().sequence > self.cursor {
+            return Read::Below(self.cursor);
         }
         if let Some(missed) = self.pass_over(ring.floor().sequence) {
             return Read::Gap(missed);
@@ -90,7 +114,7 @@ impl Place {
 
     /// Whether it was found too slow; it is told at its next read.
     pub(crate) fn judge(&mut self, now: Instant, ring: &Ring, bounds: &LagBounds) -> bool {
-        if !self.judge.is_too_slow(now, ring.lag(self.cursor), self.bytes_read, bounds) {
+        if self.is_replaying || !self.judge.is_too_slow(now, ring.lag(self.cursor), self.bytes_read, bounds) {
             return false;
         }
         self.judge = LagJudge::default();

@@ -1,8 +1,12 @@
 //! What is published, what comes back, and what can be wrong with it.
 
-use smallvec::{SmallVec, smallvec};
-use sse_wire::{Event, EventId};
+use std::time::Instant;
 
+use smallvec::{SmallVec, smallvec};
+use sse_wire::{Event, EventId, FrameDraft};
+
+use crate::gap::end_event;
+use crate::ring::EntryKind;
 use crate::{Cursor, IdForm, TopicName};
 
 /// An event with the topics it goes to.
@@ -12,12 +16,30 @@ pub struct Publication {
     pub(crate) event: Event,
     pub(crate) private: bool,
     pub(crate) id_form: IdForm,
+    pub(crate) kind: EntryKind,
+    /// A log, if there is one, keeps it.
+    pub(crate) is_logged: bool,
+    pub(crate) began_at: Option<Instant>,
 }
 
 impl Publication {
     /// `event` to `topic`, for everybody.
     pub fn new(topic: TopicName, event: Event) -> Self {
-        Self { topics: smallvec![topic], event, private: false, id_form: IdForm::Cursor }
+        Self {
+            topics: smallvec![topic],
+            event,
+            private: false,
+            id_form: IdForm::Cursor,
+            kind: EntryKind::Event,
+            is_logged: true,
+            began_at: None,
+        }
+    }
+
+    /// The end of `topic`, which closes it: its followers get what is left, then `sse.end`, and their streams end.
+    pub fn end_of(topic: TopicName) -> Self {
+        let event = end_event(topic.as_str());
+        Self { kind: EntryKind::End, ..Self::new(topic, event) }
     }
 
     /// Also to `topic`: one event, which a subscriber of several of its topics gets once. Naming a topic again changes
@@ -40,6 +62,25 @@ impl Publication {
     pub fn with_id_form(mut self, id_form: IdForm) -> Self {
         self.id_form = id_form;
         self
+    }
+
+    /// Kept in memory only, even by a hub with a log: for what matters just now and never later.
+    #[must_use]
+    pub fn unlogged(mut self) -> Self {
+        self.is_logged = false;
+        self
+    }
+
+    /// When its publisher began, for a host that measures: a [`Committer`](crate::Committer) says it at the delivery.
+    #[must_use]
+    pub fn began_at(mut self, began_at: Instant) -> Self {
+        self.began_at = Some(began_at);
+        self
+    }
+
+    /// Encodes it, but for its number.
+    pub(crate) fn draft(&self) -> FrameDraft {
+        FrameDraft::new(&self.event, self.id_form.len())
     }
 
     /// The topics, the canonical one first.
@@ -116,6 +157,24 @@ pub enum PublishError {
         /// `HubConfig::rings_bytes_max`.
         bytes_max: usize,
     },
+    /// More events wait for the log than may.
+    #[error("{bytes_max} bytes of events wait for the log already")]
+    LogBusy {
+        /// `HubConfig::log_queue_bytes_max`.
+        bytes_max: usize,
+    },
+    /// The log's disk is full. A later publish may succeed.
+    #[error("the disk of the log is full")]
+    LogFull,
+    /// The log failed. No publish will succeed until the next start.
+    #[error("the log failed")]
+    LogFailed,
+    /// An event before it in its batch was refused.
+    #[error("an event before it in its batch was refused")]
+    Skipped,
+    /// The host is stopping.
+    #[error("the log takes no more")]
+    LogStopped,
     /// The epoch has no sequences left.
     #[error("the epoch has no sequences left")]
     Exhausted,
@@ -132,6 +191,11 @@ impl PublishError {
             Self::ReservedType { .. } => "reserved_type",
             Self::TopicsFull { .. } => "topics_full",
             Self::RingsFull { .. } => "rings_full",
+            Self::LogBusy { .. } => "log_busy",
+            Self::LogFull => "log_full",
+            Self::LogFailed => "log_failed",
+            Self::Skipped => "skipped",
+            Self::LogStopped => "log_stopped",
             Self::Exhausted => "exhausted",
         }
     }

@@ -12,6 +12,8 @@ pub(crate) enum Read {
     CaughtUp,
     /// Frames are lost to this subscriber.
     Gap(Missed),
+    /// Frames after this sequence are gone from the rings, and the log has them.
+    Below(u64),
     /// The gap that was known when it joined is reached.
     StartGap,
     /// The subscription is over.

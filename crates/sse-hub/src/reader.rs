@@ -36,6 +36,10 @@ pub(crate) struct Reader {
     too_slow: bool,
     /// Topics had news since frames were conflated last.
     has_news: bool,
+    /// The log has what the rings dropped.
+    has_log: bool,
+    /// It is being read for it: how far behind it is costs nothing meanwhile.
+    is_replaying: bool,
 }
 
 /// Where a reader starts.
@@ -60,13 +64,43 @@ enum Step {
     Ended,
     /// Frames are missing; this comes next in it.
     Gap(Missed, Option<Next>),
+    /// Frames are gone that the log has.
+    Below(Next),
     /// The batch has to be delivered first; then the topic is looked at again.
     Deliver(Next),
 }
 
 impl Reader {
-    pub(crate) fn new(followed: &[Selector]) -> Self {
-        Self { followed: followed.into(), ..Self::default() }
+    pub(crate) fn new(followed: &[Selector], has_log: bool) -> Self {
+        Self { followed: followed.into(), has_log, ..Self::default() }
+    }
+
+    pub(crate) fn has_log(&self) -> bool {
+        self.has_log
+    }
+
+    /// Everything up to here has been read.
+    pub(crate) fn cursor(&self) -> u64 {
+        self.cursor
+    }
+
+    /// The log is read for it from now on.
+    pub(crate) fn leave_rings(&mut self) {
+        self.is_replaying = true;
+        self.judge = LagJudge::default();
+    }
+
+    /// It has read everything up to `cursor`, and goes on with the rings.
+    pub(crate) fn enter_rings(&mut self, cursor: u64) {
+        self.is_replaying = false;
+        self.pass_over(cursor);
+        self.look_again();
+    }
+
+    /// One of the topics that it follows by name has ended; true if it was the last.
+    pub(crate) fn end_one(&mut self) -> bool {
+        self.open -= 1;
+        self.open == 0
     }
 
     pub(crate) fn start(&mut self, start: ReaderStart) {
@@ -123,10 +157,13 @@ impl Reader {
                     self.put_back(topic, next);
                     return Read::Gap(missed);
                 }
+                Step::Below(next) => {
+                    self.put_back(topic, Some(next));
+                    return Read::Below(self.cursor);
+                }
                 Step::Ended => {
                     self.put_back(topic, None);
-                    self.open -= 1;
-                    if self.open == 0 {
+                    if self.end_one() {
                         return Read::Ended;
                     }
                 }
@@ -160,6 +197,7 @@ impl Reader {
             // The same loss was told of another topic.
             Next::Gap { floor, .. } if floor <= self.told => Step::On(self.next_in(ring, self.told)),
             Next::Gap { .. } if !batch.is_empty() => Step::Deliver(next),
+            Next::Gap { .. } if self.has_log => Step::Below(next),
             Next::Gap { floor, from } => {
                 self.pass_over(floor);
                 let missed = Missed { from, resumed_after: floor, reason: GapReason::Lagged };
@@ -244,11 +282,16 @@ impl Reader {
         }
         let missed = Missed { from: self.cursor, resumed_after: sequence, reason: GapReason::Lagged };
         self.pass_over(sequence);
+        self.look_again();
+        Some(missed)
+    }
+
+    /// Looks again into every topic that it has not finished.
+    fn look_again(&mut self) {
         self.unread.clear();
         for Reverse(Unread { topic, .. }) in std::mem::take(&mut self.heap) {
             self.look_into(topic);
         }
-        Some(missed)
     }
 
     /// The `latest` policy: too far behind, each topic moves to the newest frame that is seen.
@@ -283,7 +326,7 @@ impl Reader {
         for topic in dirty.iter().filter(|topic| !self.unread.contains(&topic.id)) {
             add_lag(&mut lag, topic, self.cursor, self.known);
         }
-        if self.judge.is_too_slow(now, lag, self.bytes_read, bounds) {
+        if !self.is_replaying && self.judge.is_too_slow(now, lag, self.bytes_read, bounds) {
             self.judge = LagJudge::default();
             self.too_slow = true;
         }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use crate::extent::Extent;
 use crate::followers::FollowerKind;
 use crate::merge::Merge;
-use crate::reader::ReaderStart;
+use crate::reader::{Reader, ReaderStart};
 use crate::registry::SelectorGroup;
+use crate::replay::From;
 use crate::start::Wanted;
 use crate::topic::{Life, Topic};
 use crate::{Gap, GapReason, Grants, Hub, Selector, Start, SubscribeError, TopicName};
@@ -30,6 +31,15 @@ pub(crate) struct StartGaps {
     pub(crate) later: Option<Gap>,
 }
 
+/// How a subscription over several topics starts.
+#[derive(Debug)]
+pub(crate) enum Started {
+    /// The rings have all it needs.
+    InRings(StartGaps),
+    /// The log has to be read first.
+    InLog(From),
+}
+
 impl Several {
     /// Makes the subscription known to everything it follows. The policy is that of the first selector.
     pub(crate) fn join(hub: &Hub, selectors: &[Selector], grants: Grants) -> Result<Self, SubscribeError> {
@@ -42,7 +52,13 @@ impl Several {
 
         let shards = shards_followed(hub, &names, !patterns.is_empty());
         let policy = hub.inner.topics.policy_of(selectors[0].text());
-        let merge = Arc::new(Merge::new(shards, selectors, grants, policy, hub.inner.config.topics_max));
+        let merge = Arc::new(Merge::new(
+            shards,
+            Reader::new(selectors, hub.inner.durable.is_some()),
+            grants,
+            policy,
+            hub.inner.config.topics_max,
+        ));
         let merge_key = hub.inner.merges.lock().insert(merge.clone());
         let mut several = Self { merge, merge_key, topics: Vec::new(), groups: Vec::new() };
         several.groups = hub.inner.topics.join_groups(&patterns, &several.merge);
@@ -62,19 +78,29 @@ impl Several {
     }
 
     /// Finds where to start and starts there.
-    pub(crate) fn start(&self, hub: &Hub, start: &Start) -> Result<StartGaps, SubscribeError> {
+    pub(crate) fn start(&self, hub: &Hub, start: &Start) -> Result<Started, SubscribeError> {
         // Whatever was numbered until now is in the rings when they are looked at.
         let settled = hub.inner.order.settled(self.merge.shards());
-        let wanted = start.wanted(hub.epoch(), settled);
+        let wanted = start.wanted(&hub.inner.epochs, settled);
         let extent = self.extent(hub, &wanted);
+        if hub.inner.durable.is_some()
+            && let Some(from) = wanted.in_log(extent.floor_max.sequence)
+        {
+            if let From::Sequence(sequence) = &from
+                && self.groups.is_empty()
+            {
+                self.still_open(*sequence)?;
+            }
+            return Ok(Started::InLog(from));
+        }
         let position = match &wanted {
             Wanted::Live => Some(settled),
             Wanted::Sequence(sequence) => Some(*sequence),
             Wanted::Given(_) => extent.given,
-            Wanted::Earliest | Wanted::Lost(_) => None,
+            Wanted::Earliest | Wanted::Lost { .. } => None,
         };
         let lost = match &wanted {
-            Wanted::Lost(reason) => Some(*reason),
+            Wanted::Lost { reason, .. } => Some(*reason),
             Wanted::Given(_) if position.is_none() => Some(GapReason::Unknown),
             _ => None,
         };
@@ -97,7 +123,20 @@ impl Several {
                 reason: floor.reason(),
             },
         });
-        Ok(StartGaps { first, later })
+        Ok(Started::InRings(StartGaps { first, later }))
+    }
+
+    /// Goes on with the rings after `cursor`, up to which the log was read; false if they do not reach back that far.
+    pub(crate) fn start_after(&self, hub: &Hub, cursor: u64) -> Result<bool, SubscribeError> {
+        // Whatever was numbered until now is in the rings when they are looked at.
+        hub.inner.order.settled(self.merge.shards());
+        let extent = self.extent(hub, &Wanted::Sequence(cursor));
+        if extent.floor_max.sequence > cursor {
+            return Ok(false);
+        }
+        let open = if self.groups.is_empty() { Some(self.still_open(cursor)?) } else { None };
+        self.merge.start(ReaderStart { cursor, known: cursor, gap: None, topics: extent.topics, open });
+        Ok(true)
     }
 
     /// How many named topics have something to come after `cursor`: their next events, or at least their end.

@@ -2,7 +2,9 @@
 
 use sse_wire::EventId;
 
+use crate::epochs::{Epochs, Known};
 use crate::grants::Sight;
+use crate::replay::From;
 use crate::ring::{Floor, Ring};
 use crate::{Cursor, Epoch, Gap, GapReason};
 
@@ -44,26 +46,30 @@ pub(crate) enum Wanted {
     Sequence(u64),
     /// After the event that a publisher gave this id.
     Given(EventId),
-    /// After something that is not part of this history.
-    Lost(GapReason),
+    /// After something that is not part of this history, which goes on after this sequence.
+    Lost {
+        after: u64,
+        reason: GapReason,
+    },
 }
 
 impl Start {
-    /// Reads the id, given the present epoch and the last sequence given out.
-    pub(crate) fn wanted(&self, epoch: Epoch, newest: u64) -> Wanted {
+    /// Reads the id, given the epochs and the last sequence given out.
+    pub(crate) fn wanted(&self, epochs: &Epochs, newest: u64) -> Wanted {
         let id = match self {
             Self::Live => return Wanted::Live,
             Self::Earliest => return Wanted::Earliest,
             Self::After(id) => id,
         };
-        match Cursor::parse(id) {
-            Some(cursor) if cursor.epoch != epoch => Wanted::Lost(GapReason::Epoch),
-            Some(cursor) if cursor.sequence > newest => Wanted::Lost(GapReason::Unknown),
-            Some(cursor) => Wanted::Sequence(cursor.sequence),
-            None => match EventId::parse(id) {
-                Ok(given) => Wanted::Given(given),
-                Err(_) => Wanted::Lost(GapReason::Unknown),
-            },
+        let unknown = Wanted::Lost { after: 0, reason: GapReason::Unknown };
+        let Some(cursor) = Cursor::parse(id) else {
+            return EventId::parse(id).map_or(unknown, Wanted::Given);
+        };
+        match epochs.look_up(cursor, newest) {
+            Known::At(sequence) => Wanted::Sequence(sequence),
+            Known::Beyond(_) if cursor.epoch == epochs.current() => unknown,
+            Known::Beyond(last) => Wanted::Lost { after: last, reason: GapReason::Epoch },
+            Known::Not => Wanted::Lost { after: 0, reason: GapReason::Epoch },
         }
     }
 
@@ -72,7 +78,7 @@ impl Start {
     }
 
     /// The id asked for, as a gap repeats it. Cut to a length that no id of a well-behaved client reaches.
-    fn requested(&self) -> String {
+    pub(crate) fn requested(&self) -> String {
         match self {
             Self::Live => String::new(),
             Self::Earliest => "earliest".to_owned(),
@@ -87,7 +93,7 @@ impl Wanted {
         match self {
             Self::Sequence(sequence) => Some(*sequence),
             Self::Given(id) => ring.sequence_of(id, sight),
-            Self::Live | Self::Earliest | Self::Lost(_) => None,
+            Self::Live | Self::Earliest | Self::Lost { .. } => None,
         }
     }
 
@@ -97,12 +103,26 @@ impl Wanted {
         match self {
             Self::Live => Resolved { cursor: ring.newest(), gap: None },
             Self::Earliest => Resolved { cursor: floor.sequence, gap: None },
-            Self::Lost(reason) => Resolved { cursor: floor.sequence, gap: Some(*reason) },
+            Self::Lost { after, reason } => Resolved { cursor: floor.sequence.max(*after), gap: Some(*reason) },
             Self::Sequence(_) | Self::Given(_) => match self.sequence_in(ring, sight) {
                 Some(cursor) if cursor >= floor.sequence => Resolved { cursor, gap: None },
                 Some(_) => Resolved { cursor: floor.sequence, gap: Some(floor.reason()) },
                 None => Resolved { cursor: floor.sequence, gap: Some(GapReason::Unknown) },
             },
+        }
+    }
+}
+
+impl Wanted {
+    /// Where the log has to be read from, if the rings of which the highest is trimmed to `floor` do not suffice.
+    pub(crate) fn in_log(&self, floor: u64) -> Option<From> {
+        match self {
+            Self::Live => None,
+            Self::Sequence(sequence) => (*sequence < floor).then_some(From::Sequence(*sequence)),
+            // An earlier use may be in the log.
+            Self::Given(id) => Some(From::Given(id.clone())),
+            Self::Earliest => (floor > 0).then_some(From::Earliest),
+            Self::Lost { after, reason } => Some(From::Lost { after: *after, reason: *reason }),
         }
     }
 }

@@ -7,14 +7,16 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 
 use crate::batch::{Batch, Delivery};
+use crate::durable::Durable;
 use crate::followers::FollowerKind;
 use crate::grants::Sight;
 use crate::place::Place;
 use crate::read::{Missed, Read};
-use crate::several::{Several, StartGaps};
+use crate::replay::{From, Replay, ReplayStart, Replayed};
+use crate::several::{Several, StartGaps, Started};
 use crate::start::Resolved;
-use crate::topic::Topic;
-use crate::{EvictReason, Gap, Grants, Hub, Start, SubscribeError, SubscribeOptions, TopicName};
+use crate::topic::{Entered, Topic};
+use crate::{EvictReason, Feed, Gap, Grants, Hub, Selector, Start, SubscribeError, SubscribeOptions, TopicName};
 
 /// A subscriber of the hub: a [`Stream`] of [`Delivery`]s that ends when the subscriber is evicted or when every topic it
 /// names is closed. Dropping it unsubscribes.
@@ -27,6 +29,20 @@ pub struct Subscription {
     /// The last sequence given out before it joined: what it gets up to there is replayed.
     joined_at: u64,
     state: State,
+    /// With a log, how it is read.
+    logged: Option<Box<Logged>>,
+}
+
+/// What reading the log takes.
+#[derive(Debug)]
+struct Logged {
+    durable: Arc<Durable>,
+    followed: Arc<[Selector]>,
+    grants: Grants,
+    /// Under way.
+    replay: Option<Replay>,
+    /// A reader of several topics has not started: the log is read first.
+    is_starting: bool,
 }
 
 #[derive(Debug)]
@@ -45,6 +61,13 @@ enum State {
     Over,
 }
 
+impl Logged {
+    fn replay_from(&mut self, cursor: u64) {
+        let start = ReplayStart { from: From::Sequence(cursor), requested: None };
+        self.replay = Some(Replay::new(&self.durable, self.followed.clone(), self.grants.clone(), start));
+    }
+}
+
 impl Subscription {
     pub(crate) fn open(hub: Hub, options: SubscribeOptions) -> Result<Self, SubscribeError> {
         let SubscribeOptions { selectors, start, grants } = options;
@@ -53,17 +76,70 @@ impl Subscription {
             return Err(SubscribeError::TooManyTopics { selectors: selectors.len(), selectors_max });
         }
         let joined_at = hub.inner.order.newest();
-        let (place, gaps) = match &selectors[..] {
+        let (place, started) = match &selectors[..] {
             [] => return Err(SubscribeError::NoTopic),
-            [only] if only.as_exact().is_some() => join_one(&hub, only.text(), &start, grants)?,
+            [only] if only.as_exact().is_some() => join_one(&hub, only.text(), &start, grants.clone())?,
             _ => {
-                let several = Several::join(&hub, &selectors, grants)?;
-                let gaps = several.start(&hub, &start).inspect_err(|_| several.leave(&hub))?;
-                (Following::Several(several), gaps)
+                let several = Several::join(&hub, &selectors, grants.clone())?;
+                let started = several.start(&hub, &start).inspect_err(|_| several.leave(&hub))?;
+                (Following::Several(several), started)
             }
         };
         hub.inner.signals.subscriptions.increment(1.0);
-        Ok(Self { hub, place, gaps, joined_at, state: State::Open })
+        let (gaps, from) = match started {
+            Started::InRings(gaps) => (gaps, None),
+            Started::InLog(from) => (StartGaps { first: None, later: None }, Some(from)),
+        };
+        let is_starting = from.is_some() && matches!(place, Following::Several(_));
+        let logged = hub.inner.durable.clone().map(|durable| {
+            let followed: Arc<[Selector]> = selectors.into();
+            let start = from.map(|from| ReplayStart { from, requested: Some(start.requested()) });
+            let replay = start.map(|start| Replay::new(&durable, followed.clone(), grants.clone(), start));
+            Box::new(Logged { durable, followed, grants, replay, is_starting })
+        });
+        Ok(Self { hub, place, gaps, joined_at, state: State::Open, logged })
+    }
+
+    /// Waits until it is known where it starts: only a log has to be asked, and then [`take_start_gap`](Self::take_start_gap)
+    /// tells what is missing there.
+    ///
+    /// # Errors
+    /// [`SubscribeError::Ended`] if nothing is left to follow.
+    pub async fn started(&mut self) -> Result<(), SubscribeError> {
+        std::future::poll_fn(|cx| self.poll_started(cx)).await
+    }
+
+    fn poll_started(&mut self, cx: &Context<'_>) -> Poll<Result<(), SubscribeError>> {
+        let hub = self.hub.clone();
+        let Some(replay) = self.logged.as_mut().and_then(|logged| logged.replay.as_mut()) else {
+            return Poll::Ready(Ok(()));
+        };
+        if !replay.poll_start(&hub.inner, cx.waker()) {
+            return Poll::Pending;
+        }
+        if !replay.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        let cursor = replay.cursor();
+        if self.enter_rings(cursor) { Poll::Ready(Ok(())) } else { Poll::Ready(Err(SubscribeError::Ended)) }
+    }
+
+    /// A feed of the same hub.
+    ///
+    /// # Errors
+    /// As [`Hub::feed`].
+    pub fn feed(&self, topic: &TopicName) -> Result<Feed, SubscribeError> {
+        self.hub.feed(topic)
+    }
+
+    /// Where it stands, if it follows one topic by name and reads its ring: a host may go on from there by a
+    /// [`Feed`](crate::Feed).
+    pub fn ring_cursor(&self) -> Option<u64> {
+        let is_replaying = self.logged.as_ref().is_some_and(|logged| logged.replay.is_some());
+        match &self.place {
+            Following::One { topic, key } if !is_replaying => topic.cursor_of(*key),
+            _ => None,
+        }
     }
 
     /// The next delivery; `None` once the subscription is over.
@@ -80,11 +156,23 @@ impl Subscription {
             return Poll::Ready(Some(self.told(gap)));
         }
         let mut batch = Batch::default();
-        let mut read = self.read(cx, &mut batch);
-        if matches!(read, Read::StartGap) && self.gaps.later.is_none() {
-            // Its host has told of it.
-            read = self.read(cx, &mut batch);
-        }
+        let read = loop {
+            if let Some(replayed) = self.replay(cx, &mut batch) {
+                match replayed {
+                    Ok(read) => break read,
+                    Err(gap) => return Poll::Ready(Some(self.told(gap))),
+                }
+            }
+            if self.state == State::Over {
+                return Poll::Ready(None);
+            }
+            match self.read(cx, &mut batch) {
+                // Its host has told of it.
+                Read::StartGap if self.gaps.later.is_none() => (),
+                Read::Below(cursor) => self.leave_rings(cursor),
+                read => break read,
+            }
+        };
         self.count_replayed(&batch);
         match read {
             Read::CaughtUp => Poll::Pending,
@@ -99,7 +187,66 @@ impl Subscription {
                 Poll::Ready(Some(self.told(gap)))
             }
             Read::Evicted(reason) => Poll::Ready(Some(self.evicted(reason))),
+            Read::Below(_) => unreachable!("then the log is read"),
         }
+    }
+
+    /// Reads the log, if that is under way; `None` once it is not. A gap is an error here.
+    fn replay(&mut self, cx: &Context<'_>, batch: &mut Batch) -> Option<Result<Read, Gap>> {
+        loop {
+            let logged = self.logged.as_mut()?;
+            let replay = logged.replay.as_mut()?;
+            match replay.poll(&self.hub.inner, cx.waker(), batch) {
+                Replayed::Pending => return Some(Ok(Read::CaughtUp)),
+                Replayed::Frames => return Some(Ok(Read::Frames)),
+                Replayed::Gap(gap) => return Some(Err(gap)),
+                Replayed::End => {
+                    let is_last = match &self.place {
+                        Following::One { .. } => true,
+                        // One that has not started counts those that are still open then.
+                        Following::Several(several) => !logged.is_starting && several.merge.end_one(),
+                    };
+                    return Some(Ok(if is_last { Read::Ended } else { Read::Frames }));
+                }
+                Replayed::Done(cursor) => {
+                    if !self.enter_rings(cursor) {
+                        self.state = State::Over;
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads the log from now on, after `cursor`.
+    fn leave_rings(&mut self, cursor: u64) {
+        match &self.place {
+            Following::One { topic, key } => topic.leave_ring(*key),
+            Following::Several(several) => several.merge.leave_rings(),
+        }
+        if let Some(logged) = &mut self.logged {
+            logged.replay_from(cursor);
+        }
+    }
+
+    /// Goes on with the rings after `cursor`, or with the log if they do not reach back so far; false if nothing is left.
+    fn enter_rings(&mut self, cursor: u64) -> bool {
+        let Some(logged) = &mut self.logged else { return true };
+        logged.replay = None;
+        match &self.place {
+            Following::One { topic, key } => match topic.enter_ring(*key, cursor) {
+                Entered::On => (),
+                Entered::Watch => self.hub.inner.watch(topic.clone()),
+                Entered::Over => return false,
+            },
+            Following::Several(several) if logged.is_starting => match several.start_after(&self.hub, cursor) {
+                Ok(true) => logged.is_starting = false,
+                Ok(false) => logged.replay_from(cursor),
+                Err(_) => return false,
+            },
+            Following::Several(several) => several.merge.enter_rings(cursor),
+        }
+        true
     }
 
     fn read(&self, cx: &Context<'_>, batch: &mut Batch) -> Read {
@@ -112,7 +259,9 @@ impl Subscription {
     /// What is missing at its start, for a host that tells of it in its own way: then no delivery does.
     pub fn take_start_gap(&mut self) -> Option<Gap> {
         let later = self.gaps.later.take();
-        let gap = self.gaps.first.take().or(later)?;
+        let replay = self.logged.as_mut().and_then(|logged| logged.replay.as_mut());
+        let in_log = replay.and_then(|replay| replay.take_start_gap(&self.hub.inner));
+        let gap = self.gaps.first.take().or(later).or(in_log)?;
         self.hub.inner.signals.gap(gap.reason);
         Some(gap)
     }
@@ -177,23 +326,35 @@ fn join_one(
     name: &TopicName,
     start: &Start,
     grants: Grants,
-) -> Result<(Following, StartGaps), SubscribeError> {
+) -> Result<(Following, Started), SubscribeError> {
     // Whatever was numbered until now is in the ring when it is looked at: an end that is on its way is not missed.
     let settled = hub.inner.order.settled(&[hub.inner.topics.shard_of(name)]);
-    let wanted = start.wanted(hub.epoch(), settled);
+    let wanted = start.wanted(&hub.inner.epochs, settled);
+    let has_log = hub.inner.durable.is_some();
     let joined = hub.inner.with_topic(name, |topic, state| {
+        if has_log && let Some(from) = wanted.in_log(state.ring.floor().sequence) {
+            if let From::Sequence(sequence) = &from
+                && state.is_over_after(*sequence)
+            {
+                return Err(SubscribeError::Ended);
+            }
+            let mut place = Place::new(0, grants, true);
+            place.leave_ring();
+            let (key, watch) = topic.follow_alone(state, place);
+            return Ok((topic.clone(), key, Started::InLog(from), watch));
+        }
         let Resolved { cursor, gap } = wanted.resolve(&state.ring, &mut Sight::new(&grants, name));
         if gap.is_none() && state.is_over_after(cursor) {
             return Err(SubscribeError::Ended);
         }
-        let (key, watch) = topic.follow_alone(state, Place::new(cursor, grants));
+        let (key, watch) = topic.follow_alone(state, Place::new(cursor, grants, has_log));
         let first = gap.map(|reason| start.gap(hub.epoch(), cursor, reason));
-        Ok((topic.clone(), key, StartGaps { first, later: None }, watch))
+        Ok((topic.clone(), key, Started::InRings(StartGaps { first, later: None }), watch))
     });
     let topics_max = hub.inner.config.topics_max;
-    let (topic, key, gaps, watch) = joined.ok_or(SubscribeError::TopicsFull { topics_max })??;
+    let (topic, key, started, watch) = joined.ok_or(SubscribeError::TopicsFull { topics_max })??;
     if watch {
         hub.inner.watch(topic.clone());
     }
-    Ok((Following::One { topic, key }, gaps))
+    Ok((Following::One { topic, key }, started))
 }

@@ -48,9 +48,9 @@ impl Hash for ByName {
 const LOCKS: usize = 4;
 
 impl Table {
-    pub(crate) fn new(hasher: ahash::RandomState, floors_max: usize) -> Self {
+    pub(crate) fn new(hasher: ahash::RandomState, floors: Floors) -> Self {
         let topics = DashMap::with_hasher_and_shard_amount(hasher, LOCKS);
-        Self { topics, floors: Mutex::new(Floors::new(floors_max)) }
+        Self { topics, floors: Mutex::new(floors) }
     }
 
     /// The topic of this name. The table's own lock is released before this returns (TRAPS S9): nobody holds it and another.
@@ -59,13 +59,16 @@ impl Table {
     }
 
     /// The topic of `new`'s name: that one, with the floor that was left if it was here before, unless the table has one.
-    /// The second value tells whether it is new.
-    pub(crate) fn find_or_insert(&self, new: Arc<Topic>) -> (Arc<Topic>, bool) {
+    /// What `logged` says of its history is better known. The second value tells whether it is new.
+    pub(crate) fn find_or_insert(&self, new: Arc<Topic>, logged: impl FnOnce() -> Option<Floor>) -> (Arc<Topic>, bool) {
         match self.topics.entry(ByName(new.clone())) {
             Entry::Occupied(topic) => (topic.key().0.clone(), false),
             Entry::Vacant(vacant) => {
-                let floor = self.floors.lock().take(&new.name);
-                new.lock().begin_at(floor);
+                let left = self.floors.lock().take(&new.name);
+                new.lock().begin_at(match logged() {
+                    Some(logged) if !left.exact || logged.sequence > left.sequence => logged,
+                    _ => left,
+                });
                 vacant.insert(());
                 (new, true)
             }

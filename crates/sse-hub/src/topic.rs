@@ -133,6 +133,31 @@ impl Topic {
         read
     }
 
+    /// The log is read for the subscriber at `key` from now on.
+    pub(crate) fn leave_ring(&self, key: usize) {
+        if let Some(single) = self.state.lock().followers.single(key) {
+            single.place.leave_ring();
+        }
+    }
+
+    /// The subscriber at `key` has read up to `cursor` and goes on with the ring.
+    pub(crate) fn enter_ring(&self, key: usize, cursor: u64) -> Entered {
+        let mut state = self.state.lock();
+        if state.is_over_after(cursor) {
+            return Entered::Over;
+        }
+        let TopicState { ring, followers, .. } = &mut *state;
+        let Some(single) = followers.single(key) else { return Entered::Over };
+        single.place.enter_ring(cursor);
+        let is_behind = single.place.is_behind(ring);
+        if is_behind && self.watch(&mut state) { Entered::Watch } else { Entered::On }
+    }
+
+    /// Where the subscriber at `key` stands.
+    pub(crate) fn cursor_of(&self, key: usize) -> Option<u64> {
+        Some(self.state.lock().followers.single(key)?.place.cursor())
+    }
+
     /// Whether the subscriber at `key` will be told that it is evicted.
     pub(crate) fn is_evicted(&self, key: usize) -> bool {
         self.state.lock().followers.single(key).is_some_and(|single| single.place.is_evicted())
@@ -180,6 +205,16 @@ impl Topic {
     }
 }
 
+/// What going on with the ring comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entered {
+    On,
+    /// The sweep has to watch the topic from now on.
+    Watch,
+    /// The topic is closed, and nothing is left.
+    Over,
+}
+
 /// What counts as old.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Age {
@@ -196,6 +231,11 @@ impl TopicState {
     /// Whether nothing will ever come after `cursor`.
     pub(crate) fn is_over_after(&self, cursor: u64) -> bool {
         matches!(self.life, Life::Closed { .. }) && cursor >= self.ring.newest()
+    }
+
+    /// Has the topic closed, as it was before the start.
+    pub(crate) fn restore_closed(&mut self) {
+        self.life = Life::Closed { tick: 0 };
     }
 
     /// Has the ring begin where a topic of the same name left off, before anybody has looked at it.

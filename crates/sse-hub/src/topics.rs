@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::config::{HubConfig, TopicPolicy};
+use crate::floors::Floors;
+use crate::log::{Extent, Log};
 use crate::merge::Merge;
+use crate::order::Order;
 use crate::registry::{PrefixIndex, SelectorGroup, SelectorRegistry};
 use crate::ring::Floor;
 use crate::sync::RwLock;
@@ -23,20 +26,41 @@ pub(crate) struct Topics {
     default_policy: Arc<TopicPolicy>,
     policies: Vec<(Selector, Arc<TopicPolicy>)>,
     hasher: ahash::RandomState,
+    /// What knows of topics that are not in memory.
+    past: Option<Past>,
+}
+
+/// A log, as far as topics that are made need it.
+#[derive(Debug)]
+pub(crate) struct Past {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) order: Arc<Order>,
+    /// Rings hold nothing up to here: the log did before the start.
+    pub(crate) newest_at_start: u64,
+}
+
+impl Past {
+    /// Where the ring of a topic begins: what it had before is in the log. What is committed but not delivered yet is still to
+    /// come to the ring.
+    fn floor_of(&self, name: &TopicName) -> Floor {
+        let Extent { newest, trimmed_to, exact } = self.log.extent(name);
+        Floor { sequence: newest.max(trimmed_to).min(self.order.newest()), exact }
+    }
 }
 
 /// The tables that a hub has at least: a sweep takes one at a time, and a million topics come in parts.
 const TABLES_MIN: usize = 64;
 
 impl Topics {
-    pub(crate) fn new(config: &HubConfig, shards: usize) -> Self {
+    pub(crate) fn new(config: &HubConfig, shards: usize, past: Option<Past>) -> Self {
         // Keys of the process's own: nobody can choose names that collide (FAILURES G11).
         let hasher = ahash::RandomState::new();
         let tables = shards * TABLES_MIN.div_ceil(shards);
         let floors_max = config.floors_max.div_ceil(tables);
+        let floor_at_first = past.as_ref().map_or(0, |past| past.newest_at_start);
         let policy = |(selector, policy): &(Selector, TopicPolicy)| (selector.clone(), Arc::new(policy.clone()));
         Self {
-            tables: (0..tables).map(|_| Table::new(hasher.clone(), floors_max)).collect(),
+            tables: (0..tables).map(|_| Table::new(hasher.clone(), Floors::new(floors_max, floor_at_first))).collect(),
             shards,
             selectors: RwLock::default(),
             count: AtomicUsize::new(0),
@@ -45,6 +69,7 @@ impl Topics {
             default_policy: Arc::new(config.topic_policy.clone()),
             policies: config.topic_policies.iter().map(policy).collect(),
             hasher,
+            past,
         }
     }
 
@@ -73,26 +98,39 @@ impl Topics {
     /// The topic of this name, made if it is new; `None` when there are too many.
     pub(crate) fn obtain(&self, name: &TopicName) -> Option<Arc<Topic>> {
         let table = self.table_of(name);
-        self.tables[table].find(name.as_str()).or_else(|| self.make(name, table))
+        let make = || {
+            // Taken before it is used, so that a crowd of publishers does not go beyond the bound.
+            if self.count.fetch_add(1, Ordering::Relaxed) >= self.count_max {
+                self.count.fetch_sub(1, Ordering::Relaxed);
+                return None;
+            }
+            Some(self.make(name, table))
+        };
+        self.tables[table].find(name.as_str()).or_else(make)
     }
 
-    fn make(&self, name: &TopicName, table: usize) -> Option<Arc<Topic>> {
-        // Taken before it is used, so that a crowd of publishers does not go beyond the bound.
-        if self.count.fetch_add(1, Ordering::Relaxed) >= self.count_max {
-            self.count.fetch_sub(1, Ordering::Relaxed);
-            return None;
-        }
+    /// The same, whatever the bound: for an event that can no longer be refused.
+    pub(crate) fn obtain_anyway(&self, name: &TopicName) -> Arc<Topic> {
+        let table = self.table_of(name);
+        self.tables[table].find(name.as_str()).unwrap_or_else(|| {
+            self.count.fetch_add(1, Ordering::Relaxed);
+            self.make(name, table)
+        })
+    }
+
+    /// Makes a topic that was counted.
+    fn make(&self, name: &TopicName, table: usize) -> Arc<Topic> {
         let (id, policy) = (self.next_id.fetch_add(1, Ordering::Relaxed), self.policy_of(name));
         let place = (table as u32, (table % self.shards) as u32);
         // Held while the topic is put in the table: a selector that arrives meanwhile either is seen here or sees it there.
         let selectors = self.selectors.read();
         let groups = selectors.matching(name).cloned().collect();
         let new = Arc::new(Topic::new(id, name.clone(), place, policy, groups));
-        let (topic, is_new) = self.tables[table].find_or_insert(new);
+        let (topic, is_new) = self.tables[table].find_or_insert(new, || self.past.as_ref()?.floor_of(name).into());
         if !is_new {
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
-        Some(topic)
+        topic
     }
 
     /// Whether somebody follows the topic, by name or by a selector, or did until just now.
@@ -168,7 +206,7 @@ mod tests {
     fn no_two_hubs_spread_names_alike() {
         let names: Vec<TopicName> = (0..64).map(|n| TopicName::parse(&format!("name/{n}")).unwrap()).collect();
         let places = || {
-            let topics = Topics::new(&HubConfig::default(), 2);
+            let topics = Topics::new(&HubConfig::default(), 2, None);
             names.iter().map(|name| topics.table_of(name)).collect::<Vec<_>>()
         };
         // Names chosen to collide in one process do not in another (FAILURES G11).

@@ -3,12 +3,12 @@
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use sse_hub::{
-    Hub, HubConfig, LagBounds, Publication, PublishError, Receipt, RingBounds, Selector, SlowPolicy, TopicName,
-    TopicPolicy,
+    Hub, HubConfig, LagBounds, Publication, PublishError, Receipt, RingBounds, Selector, SlowPolicy, Submission,
+    TopicName, TopicPolicy,
 };
 use tokio::sync::watch;
 
@@ -84,16 +84,24 @@ impl App {
     ///
     /// # Errors
     /// As the hub's.
-    pub(crate) fn publish(&self, publication: Publication) -> Result<Receipt, PublishError> {
-        publishing(|| self.hub.publish(publication))
+    pub(crate) async fn publish(&self, publication: Publication) -> Result<Receipt, PublishError> {
+        let now = Instant::now();
+        publishing(now, || self.hub.submit(publication.began_at(now))).await
+    }
+
+    /// Publishes a batch in its order, up to the first that is refused.
+    pub(crate) fn submit_all(&self, publications: Vec<Publication>) -> Vec<Submission> {
+        let now = Instant::now();
+        let publications = publications.into_iter().map(|publication| publication.began_at(now)).collect();
+        publishing(now, || self.hub.submit_all(publications))
     }
 
     /// Closes a topic, in the same way.
     ///
     /// # Errors
     /// As the hub's.
-    pub(crate) fn close(&self, topic: &TopicName) -> Result<Receipt, PublishError> {
-        publishing(|| self.hub.close(topic))
+    pub(crate) async fn close(&self, topic: &TopicName) -> Result<Receipt, PublishError> {
+        self.publish(Publication::end_of(topic.clone())).await
     }
 
     pub(crate) fn is_draining(&self) -> bool {

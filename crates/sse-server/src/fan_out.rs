@@ -30,9 +30,9 @@ thread_local! {
     static PUBLISHING: RefCell<Option<Publishing>> = const { RefCell::new(None) };
 }
 
-/// Runs `publish`. All that it wakes share one fan-out.
-pub(crate) fn publishing<T>(publish: impl FnOnce() -> T) -> T {
-    PUBLISHING.set(Some(Publishing { began_at: Instant::now(), fan_out: None }));
+/// Runs `publish`, of an event that came at `began_at`. All that it wakes share one fan-out.
+pub(crate) fn publishing<T>(began_at: Instant, publish: impl FnOnce() -> T) -> T {
+    PUBLISHING.set(Some(Publishing { began_at, fan_out: None }));
     let _scope = Scope;
     publish()
 }
@@ -75,7 +75,7 @@ mod tests {
     fn all_who_are_woken_by_a_publish_share_it() {
         let duration = Histogram::noop();
         assert!(FanOut::join(&duration).is_none());
-        let shares = publishing(|| [FanOut::join(&duration), FanOut::join(&duration)]);
+        let shares = publishing(Instant::now(), || [FanOut::join(&duration), FanOut::join(&duration)]);
         let [Some(first), Some(second)] = shares else { panic!("no shares") };
         assert!(Arc::ptr_eq(&first._way, &second._way));
         assert_eq!(Arc::strong_count(&first._way), 2);

@@ -138,8 +138,9 @@ impl Present {
                 self.presence.hub.skip();
                 continue;
             }
-            let publication = Publication::new(topic, document()).private().with_id_form(IdForm::Urn);
-            if let Err(error) = self.presence.hub.publish(publication) {
+            let publication = Publication::new(topic, document()).private().with_id_form(IdForm::Urn).unlogged();
+            // Nobody waits for it: with a log it is answered later, and only what is refused at once is counted.
+            if let Some(Err(error)) = self.presence.hub.submit(publication).now_or_never() {
                 self.presence.signals.publish_rejected(error.as_str());
             }
         }

@@ -123,8 +123,9 @@ impl Server {
 async fn drain(app: &App) {
     let window = app.config.drain_window;
     let open = app.connections.open();
-    tracing::info!(open, window_ms = window.as_millis() as u64, "draining");
+    // First the state, then the word for it: who reads the log finds the server as it says.
     app.drain.send_replace(Some(window));
+    tracing::info!(open, window_ms = window.as_millis() as u64, "draining");
     if let Some(writers) = &app.writers {
         writers.drain(window);
     }

@@ -48,8 +48,12 @@ pub(crate) struct StreamPlan {
 pub(crate) enum Source {
     /// One topic, after `cursor`. What comes up to `replay_to` was there before the stream.
     Topic { feed: Feed, cursor: u64, replay_to: u64, grants: Grants },
-    /// Several topics or templates.
-    Several(Box<Subscription>),
+    /// A subscription of its own: several topics or templates, or one topic whose log has to be read.
+    Own {
+        subscription: Box<Subscription>,
+        /// The topic, and what is seen of it, if it is one: once the log is read a writer goes on with its ring.
+        topic: Option<(TopicName, Grants)>,
+    },
 }
 
 /// The first bytes of a stream, which tell a browser that it is open.

@@ -25,6 +25,7 @@ mod behind;
 mod deadlines;
 mod entry;
 mod lane;
+mod logged;
 mod news;
 mod round;
 mod thread;
@@ -121,7 +122,7 @@ impl Writers {
     pub(crate) async fn join(&self, socket: TcpStream, plan: StreamPlan) {
         let topic = match &plan.source {
             Source::Topic { feed, .. } => Some(feed.topic().clone()),
-            Source::Several(_) => None,
+            Source::Own { topic, .. } => topic.as_ref().map(|(topic, _)| topic.clone()),
         };
         let seat = self.placement.seat(topic);
         let handle = &self.handles[seat.writer];

@@ -33,6 +33,15 @@ pub enum RecordKind {
     End,
 }
 
+impl From<EntryKind> for RecordKind {
+    fn from(kind: EntryKind) -> Self {
+        match kind {
+            EntryKind::Event => Self::Event,
+            EntryKind::End => Self::End,
+        }
+    }
+}
+
 impl Record {
     /// As the rings keep it.
     pub(crate) fn to_entry(&self) -> Entry {

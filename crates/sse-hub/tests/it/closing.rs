@@ -66,7 +66,8 @@ fn nothing_is_left_behind_the_end() {
     }
     let feed = story.hub.feed(&name("job")).unwrap();
     assert_eq!(feed.resolve(&sse_hub::Start::Live, &sse_hub::Grants::None).unwrap_err(), SubscribeError::Ended);
-    assert_eq!(feed.resolve(&sse_hub::Start::Earliest, &sse_hub::Grants::None).unwrap().0, 0);
+    let resolved = feed.resolve(&sse_hub::Start::Earliest, &sse_hub::Grants::None).unwrap();
+    assert_eq!(resolved, sse_hub::FeedStart::InRing { cursor: 0, gap: None });
 }
 
 #[test]

@@ -8,6 +8,9 @@ mod gaps;
 mod leaving;
 mod limits;
 mod live;
+mod logged;
+#[path = "../support/memory_log.rs"]
+mod memory_log;
 mod private;
 mod resume;
 mod selectors;

@@ -148,7 +148,8 @@ fn a_feed_resolves_as_a_subscription_does() {
     story.publish_all("a", ["x", "y", "z"]);
     let feed = story.hub.feed(&name("a")).unwrap();
     let resolved = |id: &str| {
-        let (cursor, gap) = feed.resolve(&sse_hub::Start::parse(id), &sse_hub::Grants::None).unwrap();
+        let resolved = feed.resolve(&sse_hub::Start::parse(id), &sse_hub::Grants::None).unwrap();
+        let sse_hub::FeedStart::InRing { cursor, gap } = resolved else { panic!("there is no log") };
         (cursor, gap.map(|gap| (gap.reason.as_str(), gap.resumed_after.sequence)))
     };
     assert_eq!(resolved(""), (3, None));

@@ -4,21 +4,28 @@
 //! data `c`, `4:end` for an end, `gap:trimmed>5` for a gap after which the stream goes on behind 5, `evicted:lagged` for
 //! an eviction, `over` for the end of the stream.
 
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use sse_hub::{
-    Cursor, Delivery, Epoch, Gap, Grants, Hub, HubConfig, Item, Publication, PublishError, Receipt, Selector, Start,
-    SubscribeError, SubscribeOptions, Subscription, TopicName,
+    Commit, Committer, Cursor, Delivery, Durability, Epoch, Gap, Grants, Hub, HubConfig, Item, Publication,
+    PublishError, Receipt, Selector, Start, SubscribeError, SubscribeOptions, Subscription, TopicName,
 };
 use sse_wire::{Event, EventId};
+
+use crate::memory_log::MemoryLog;
 
 /// A hub with a clock that the test moves.
 pub(crate) struct Story {
     pub(crate) hub: Hub,
     now: Instant,
+    /// With a log, who commits to it.
+    committer: Option<RefCell<Committer>>,
 }
 
 impl Story {
@@ -30,9 +37,26 @@ impl Story {
         let mut config = HubConfig { shards: 3, ..HubConfig::default() };
         configure(&mut config);
         let hub = Hub::builder().config(config).epoch(Epoch::from_entropy(7)).build().unwrap();
-        let mut story = Self { hub, now: Instant::now() };
+        let mut story = Self { hub, now: Instant::now(), committer: None };
         story.wait(0);
         story
+    }
+
+    /// A hub that goes on with what a log holds.
+    pub(crate) fn on(log: &Arc<MemoryLog>, configure: impl FnOnce(&mut HubConfig)) -> Self {
+        let mut config = HubConfig { shards: 3, ..HubConfig::default() };
+        configure(&mut config);
+        let hub = Hub::builder().config(config).log(log.clone(), log.open(), Durability::Fsync).build().unwrap();
+        let committer = hub.committer().map(RefCell::new);
+        let mut story = Self { hub, now: Instant::now(), committer };
+        story.wait(0);
+        story
+    }
+
+    /// Commits what was submitted.
+    pub(crate) fn commit(&self) {
+        let Some(committer) = &self.committer else { return };
+        while matches!(committer.borrow_mut().step(|_, deliver| deliver()), Commit::Done(_) | Commit::Full(_)) {}
     }
 
     /// Rings of this many frames.
@@ -58,7 +82,12 @@ impl Story {
     }
 
     pub(crate) fn try_publish(&self, publication: Publication) -> Result<Receipt, PublishError> {
-        self.hub.publish(publication)
+        let mut submission = self.hub.submit(publication);
+        self.commit();
+        match Pin::new(&mut submission).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => panic!("what was committed has its answer"),
+        }
     }
 
     pub(crate) fn publish_all<'a>(&self, topic: &str, data: impl IntoIterator<Item = &'a str>) {
@@ -66,7 +95,7 @@ impl Story {
     }
 
     pub(crate) fn close(&self, topic: &str) -> Receipt {
-        self.hub.close(&name(topic)).unwrap()
+        self.try_publish(Publication::end_of(name(topic))).unwrap()
     }
 
     /// Lets so many seconds pass.
@@ -134,7 +163,10 @@ impl Following<'_> {
     }
 
     pub(crate) fn open(self) -> Result<Stream, SubscribeError> {
-        Ok(Stream::new(self.story.hub.subscribe(self.options)?))
+        Ok(Stream {
+            hub: self.story.committer.is_some().then(|| self.story.hub.clone()),
+            ..Stream::new(self.story.hub.subscribe(self.options)?)
+        })
     }
 
     pub(crate) fn refused(self) -> SubscribeError {
@@ -144,8 +176,10 @@ impl Following<'_> {
 
 /// An open stream.
 pub(crate) struct Stream {
-    subscription: Subscription,
+    pub(crate) subscription: Subscription,
     flag: Arc<Flag>,
+    /// With a log, whom to have read it.
+    hub: Option<Hub>,
 }
 
 #[derive(Default)]
@@ -159,7 +193,7 @@ impl Wake for Flag {
 
 impl Stream {
     pub(crate) fn new(subscription: Subscription) -> Self {
-        Self { subscription, flag: Arc::default() }
+        Self { subscription, flag: Arc::default(), hub: None }
     }
 
     /// All there is to read, until it waits or is over.
@@ -209,9 +243,13 @@ impl Stream {
 
     fn poll(&mut self) -> Option<Option<Delivery>> {
         let waker = Waker::from(self.flag.clone());
-        match self.subscription.poll_delivery(&mut Context::from_waker(&waker)) {
-            Poll::Ready(delivery) => Some(delivery),
-            Poll::Pending => None,
+        loop {
+            if let Poll::Ready(delivery) = self.subscription.poll_delivery(&mut Context::from_waker(&waker)) {
+                return Some(delivery);
+            }
+            if !self.hub.as_ref().is_some_and(|hub| hub.serve_log_read(Duration::ZERO)) {
+                return None;
+            }
         }
     }
 }

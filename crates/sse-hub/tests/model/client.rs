@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use sse_hub::{
-    Cursor, Epoch, Gap, GapReason, Grants, Item, Selector, SlowPolicy, Start, SubscribeError, SubscribeOptions,
+    Cursor, Epoch, FeedStart, Gap, GapReason, Grants, Item, Selector, SlowPolicy, Start, SubscribeError,
+    SubscribeOptions,
 };
 
 use crate::feed::{Flag, Source, Word};
@@ -215,7 +216,9 @@ impl Client {
         let grants = if self.granted { Grants::Selectors([Selector::exact(name(0))].into()) } else { Grants::None };
         if let Way::Feed(topic) = self.way {
             let feed = world.hub.feed(&name(topic))?;
-            let (cursor, first) = feed.resolve(&start, &grants)?;
+            let FeedStart::InRing { cursor, gap: first } = feed.resolve(&start, &grants)? else {
+                unreachable!("there is no log")
+            };
             return Ok(Source::Feed { feed, cursor, first, grants, over: false });
         }
         let options = SubscribeOptions::selectors(self.way.selectors()).from(start).with_grants(grants);

@@ -70,6 +70,7 @@ impl Source {
                             reason: GapReason::Lagged,
                         })
                     }
+                    FeedRead::InLog => unreachable!("there is no log"),
                     FeedRead::CaughtUp => {
                         assert!(feed.arm(*cursor, &waker), "nothing lies behind the cursor");
                         Word::Waiting

@@ -7,7 +7,7 @@ use std::time::Instant;
 use hyper::body::Incoming;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue, ORIGIN, USER_AGENT};
 use hyper::{Method, Request, Response};
-use sse_hub::{Gap, Selector, Start, SubscribeError, SubscribeOptions, TopicName};
+use sse_hub::{FeedStart, Gap, Selector, Start, SubscribeError, SubscribeOptions, TopicName};
 
 use super::{Problem, ReplyBody, busy, full, no_content, origin, query};
 use crate::access::Access;
@@ -109,7 +109,7 @@ impl<'a> Asking<'a> {
         let presence = app.presence.as_ref().filter(|_| wish.manner.announced);
         let present = presence.and_then(|presence| presence.enter(&wish.selectors, access.token().cloned()));
         let holdings = Holdings { shares, present };
-        let plan = match self.plan(access, wish, holdings) {
+        let plan = match self.plan(access, wish, holdings).await {
             Ok(plan) => plan,
             // Not an error: the client is to stop coming back (WHATWG HTML, 9.2.3).
             Err(SubscribeError::Ended) => return Ok(no_content()),
@@ -123,14 +123,14 @@ impl<'a> Asking<'a> {
         Ok(body::respond(app, connection, plan))
     }
 
-    fn plan(&self, access: &Access, wish: Wish, holdings: Holdings) -> Result<StreamPlan, SubscribeError> {
+    async fn plan(&self, access: &Access, wish: Wish, holdings: Holdings) -> Result<StreamPlan, SubscribeError> {
         let Self { app, connection, request, client } = self;
         let Wish { selectors, start, shape, manner, ticket: _ } = wish;
         let topics = match &selectors[..] {
             [only] if only.as_exact().is_some() => FollowedTopics::One(only.text().clone()),
             _ => FollowedTopics::Several(texts(&selectors).into()),
         };
-        let (source, gap) = self.source(access, selectors, &start, &topics, manner.notices)?;
+        let (source, gap) = self.source(access, selectors, &start, &topics, manner.notices).await?;
         let Manner { opening, notices, mut headers, tells_start, .. } = manner;
         if tells_start {
             headers.extend(start_field(&start, gap.as_ref()));
@@ -152,7 +152,7 @@ impl<'a> Asking<'a> {
     }
 
     /// Where the stream's frames come from, and what is missing at its start.
-    fn source(
+    async fn source(
         &self,
         access: &Access,
         selectors: Vec<Selector>,
@@ -162,24 +162,29 @@ impl<'a> Asking<'a> {
     ) -> Result<(Source, Option<Gap>), SubscribeError> {
         let app = self.app;
         let grants = access.grants();
-        match topics {
-            FollowedTopics::One(topic) if app.writers.is_some() => {
-                let feed = app.hub.feed(topic)?;
-                let (cursor, gap) = feed.resolve(start, &grants)?;
+        if let FollowedTopics::One(topic) = topics
+            && app.writers.is_some()
+        {
+            let feed = app.hub.feed(topic)?;
+            if let FeedStart::InRing { cursor, gap } = feed.resolve(start, &grants)? {
                 if let Some(gap) = &gap {
                     app.signals.gaps(gap.reason.as_str(), 1);
                 }
                 let (replay_to, grants) = (feed.newest(), grants.within(topic));
-                Ok((Source::Topic { feed, cursor, replay_to, grants }, gap))
-            }
-            _ => {
-                let options = SubscribeOptions::selectors(selectors).from(start.clone()).with_grants(grants);
-                let mut subscription = app.hub.subscribe(options)?;
-                // With notices the subscription tells of it in its place.
-                let gap = if notices == Notices::Off { subscription.take_start_gap() } else { None };
-                Ok((Source::Several(Box::new(subscription)), gap))
+                return Ok((Source::Topic { feed, cursor, replay_to, grants }, gap));
             }
         }
+        let topic = match topics {
+            FollowedTopics::One(topic) => Some((topic.clone(), grants.within(topic))),
+            FollowedTopics::Several(_) => None,
+        };
+        let options = SubscribeOptions::selectors(selectors).from(start.clone()).with_grants(grants);
+        let mut subscription = app.hub.subscribe(options)?;
+        // Where it starts may have to be looked up in the log, and the head depends on it.
+        subscription.started().await?;
+        // With notices the subscription tells of it in its place.
+        let gap = if notices == Notices::Off { subscription.take_start_gap() } else { None };
+        Ok((Source::Own { subscription: Box::new(subscription), topic }, gap))
     }
 }
 

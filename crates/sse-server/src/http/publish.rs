@@ -33,8 +33,8 @@ struct Answer {
 }
 
 impl Answer {
-    fn of(receipt: &Receipt) -> Self {
-        Self { id: receipt.id(), durability: "memory" }
+    fn of(app: &App, receipt: &Receipt) -> Self {
+        Self { id: receipt.id(), durability: app.hub.durability().as_str() }
     }
 }
 
@@ -58,7 +58,7 @@ pub(super) async fn publish_body(
         if fields.private {
             publication = publication.private();
         }
-        Ok(json(&Answer::of(&app.publish(publication)?)))
+        Ok(json(&Answer::of(app, &app.publish(publication).await?)))
     };
     conclude(app, started, answer.await)
 }
@@ -79,7 +79,7 @@ pub(super) async fn publish_envelopes(
         let more = publications.len() - 1;
         app.limits.publishes(client, more)?;
         app.limits.publishes_of(access.subject(), more)?;
-        publish_all(app, &access, publications)
+        publish_all(app, &access, publications).await
     };
     conclude(app, started, answer.await)
 }
@@ -94,7 +94,7 @@ pub(super) async fn close<B>(
     let closed = async {
         let access = admit(app, client, request).await?;
         check_grant(&access, std::slice::from_ref(topic))?;
-        Ok(json(&Answer::of(&app.close(topic)?)))
+        Ok(json(&Answer::of(app, &app.close(topic).await?)))
     };
     closed.await.inspect_err(|problem: &Problem| app.signals.publish_rejected(problem.reason()))
 }
@@ -196,11 +196,11 @@ pub(crate) async fn read_body(body: Incoming, bytes_max: usize) -> Result<Bytes,
     }
 }
 
-fn publish_all(app: &App, access: &Access, publications: Publications) -> Result<Response<ReplyBody>, Problem> {
+async fn publish_all(app: &App, access: &Access, publications: Publications) -> Result<Response<ReplyBody>, Problem> {
     let (publications, by_line): (Vec<(usize, Publication)>, bool) = match publications {
         Publications::One(publication) => {
             check_grant(access, publication.topics())?;
-            return Ok(json(&Answer::of(&app.publish(publication)?)));
+            return Ok(json(&Answer::of(app, &app.publish(publication).await?)));
         }
         Publications::Many(publications) => (publications.into_iter().enumerate().collect(), false),
         Publications::Lines(publications) => (publications, true),
@@ -212,10 +212,12 @@ fn publish_all(app: &App, access: &Access, publications: Publications) -> Result
         check_grant(access, publication.topics()).map_err(|problem| place(problem, *at))?;
         app.hub.check(publication).map_err(|error| place(error.into(), *at))?;
     }
-    let mut answers: Vec<Answer> = Vec::with_capacity(publications.len());
-    for (at, publication) in publications {
-        match app.publish(publication) {
-            Ok(receipt) => answers.push(Answer::of(&receipt)),
+    let (places, publications): (Vec<usize>, Vec<Publication>) = publications.into_iter().unzip();
+    let submitted = app.submit_all(publications);
+    let mut answers: Vec<Answer> = Vec::with_capacity(submitted.len());
+    for (at, submission) in places.into_iter().zip(submitted) {
+        match submission.await {
+            Ok(receipt) => answers.push(Answer::of(app, &receipt)),
             Err(error) => {
                 let published = answers.into_iter().map(|answer| answer.id).collect();
                 return Err(place(error.into(), at).after(published));

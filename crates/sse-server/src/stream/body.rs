@@ -131,7 +131,7 @@ struct StreamBody {
 
 impl StreamBody {
     fn new(app: &Arc<App>, plan: StreamPlan) -> Self {
-        let Source::Several(subscription) = plan.source else {
+        let Source::Own { subscription, .. } = plan.source else {
             unreachable!("without writers every stream has a subscription of its own")
         };
         plan.info.begin(&app.signals);

@@ -14,7 +14,7 @@ use crate::stream::{EndReason, Framing, Notices, Shape};
 const BYTES_PER_TURN: usize = 256 * 1024;
 
 /// What comes next for a stream that has nothing pending.
-enum Step {
+pub(super) enum Step {
     /// Goes on with what was put into `pending`.
     Continue,
     /// Nothing left: it is caught up, or waits for its waker.
@@ -151,6 +151,7 @@ impl WriterThread {
                 behind.cursor = lane.head.max(behind.cursor);
                 Step::Continue
             }
+            Next::InLog => self.read_log(key, lane_key),
             Next::Gap { bytes, cursor, ends } => {
                 self.settings.signals.gaps("lagged", 1);
                 behind.pending = bytes;
@@ -208,6 +209,9 @@ impl WriterThread {
         };
         let mut cx = std::task::Context::from_waker(&own.waker);
         match own.subscription.poll_delivery(&mut cx) {
+            std::task::Poll::Pending if own.lane.is_some() && own.subscription.ring_cursor().is_some() => {
+                self.return_to_lane(key)
+            }
             std::task::Poll::Pending => {
                 self.caught_up(key);
                 Step::Done

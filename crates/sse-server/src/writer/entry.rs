@@ -9,6 +9,7 @@ use mio::net::TcpStream;
 use sse_hub::{LagJudge, Subscription};
 
 use super::Seat;
+use super::lane::LaneKey;
 use super::wheel::Tick;
 use crate::stream::{EndReason, Framing, Notices, RECEIVED_MAX, Shape, StreamInfo};
 
@@ -44,7 +45,7 @@ pub(super) struct Card {
 pub(super) enum EntrySource {
     /// Follows one topic through a lane.
     Lane { lane: u32, place: Place },
-    /// Follows several through a subscription of its own.
+    /// Follows several, or reads the log of one, through a subscription of its own.
     Own(Box<Own>),
 }
 
@@ -65,6 +66,8 @@ pub(super) struct Own {
     pub(super) shape: Shape,
     pub(super) framing: Framing,
     pub(super) notices: Notices,
+    /// Of one topic: the lane that it goes to once it has read the log.
+    pub(super) lane: Option<Box<LaneKey>>,
 }
 
 /// Where a stream stands that is not caught up.

@@ -82,6 +82,8 @@ pub(super) enum Next {
         ends: Option<EndReason>,
     },
     CaughtUp,
+    /// The ring no longer has what comes next, and the log does.
+    InLog,
 }
 
 impl Lane {
@@ -89,6 +91,7 @@ impl Lane {
     pub(super) fn next_after(&self, cursor: u64) -> Next {
         match self.feed.read_after(cursor, &self.key.grants) {
             FeedRead::CaughtUp => Next::CaughtUp,
+            FeedRead::InLog => Next::InLog,
             FeedRead::Frames { batch, cursor } => {
                 let is_end = batch.items().last().is_some_and(|item| item.is_end);
                 let ends = is_end.then_some(EndReason::Ended);

@@ -52,7 +52,7 @@ impl WriterThread {
     /// Reads the next batch and sets everybody waiting for it. Without one the lane's waker is armed: false.
     pub(super) fn begin_round(&mut self, key: u32) -> bool {
         let tick = self.wheel.now();
-        let lane = &mut self.lanes[key as usize];
+        let mut lane = &mut self.lanes[key as usize];
         let (bytes, frames, cursor, ends) = loop {
             match lane.next_after(lane.conflated(lane.head)) {
                 Next::Bytes { bytes, batch, cursor, ends } => break (bytes, batch.items().len(), cursor, ends),
@@ -67,6 +67,10 @@ impl WriterThread {
                     return false;
                 }
                 Next::CaughtUp => (),
+                Next::InLog => {
+                    self.leave_to_log(key);
+                    lane = &mut self.lanes[key as usize];
+                }
             }
         };
         let from = std::mem::replace(&mut lane.head, cursor);

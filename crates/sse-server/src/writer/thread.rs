@@ -177,10 +177,12 @@ impl WriterThread {
                 let lane = self.lane(lane_key, feed);
                 (EntrySource::Lane { lane, place: Place::Off }, cursor, replay_to)
             }
-            Source::Several(subscription) => {
+            Source::Own { subscription, topic } => {
                 let waker = self.news_box.waker(NewsOf::Entry { key: key as u32, generation });
                 let (shape, framing, notices) = (plan.shape, plan.framing, plan.notices);
-                let own = Own { subscription: *subscription, waker, shape, framing, notices };
+                let lane_key = |(topic, grants)| Box::new(LaneKey { topic, shape, framing, notices, grants });
+                let own =
+                    Own { subscription: *subscription, waker, shape, framing, notices, lane: topic.map(lane_key) };
                 (EntrySource::Own(Box::new(own)), 0, 0)
             }
         };
@@ -206,7 +208,7 @@ impl WriterThread {
     }
 
     /// The lane of this key, made if it is new.
-    fn lane(&mut self, key: LaneKey, feed: sse_hub::Feed) -> u32 {
+    pub(super) fn lane(&mut self, key: LaneKey, feed: sse_hub::Feed) -> u32 {
         if let Some(&lane) = self.lanes_by_key.get(&key) {
             self.lanes[lane as usize].members += 1;
             return lane;
@@ -303,7 +305,7 @@ impl WriterThread {
         entry.card.info.end(reason, &self.settings.signals);
     }
 
-    fn leave_lane(&mut self, lane: u32) {
+    pub(super) fn leave_lane(&mut self, lane: u32) {
         let members = &mut self.lanes[lane as usize].members;
         *members -= 1;
         if *members == 0 {

@@ -34,7 +34,7 @@ pub(super) async fn publish(
         let body = read_body(request.into_body(), bytes_max).await?;
         let publication = Form::parse(&body)?.into_publication()?;
         check_topics(&access, publication.topics())?;
-        Ok(text(app.publish(publication)?.id()))
+        Ok(text(app.publish(publication).await?.id()))
     };
     conclude(app, started, answer.await)
 }

@@ -1,0 +1,267 @@
+//! The one thread that numbers, writes and delivers.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Answer, Chain, Durable, Pending};
+use crate::hub::HubInner;
+use crate::log::{Durability, LogError, Record, SyncWhen};
+use crate::ring::{Entry, EntryKind};
+use crate::{Hub, PublishError, Receipt};
+
+/// Most events of one commit.
+const EVENTS_MAX: usize = 4096;
+/// Most bytes of one commit; one event may go beyond.
+const BYTES_MAX: usize = 8 << 20;
+
+/// Commits what waits, a batch at a time. A host has one and runs it on a thread of its own.
+#[derive(Debug)]
+pub struct Committer {
+    hub: Hub,
+    durable: Arc<Durable>,
+    /// Sequences are given that the log does not hold.
+    has_unlogged: bool,
+    /// Something was written that is not synced yet.
+    is_dirty: bool,
+}
+
+/// What a step of a [`Committer`] came to.
+#[derive(Debug)]
+pub enum Commit {
+    /// So many events were taken from the queue, and each has its answer.
+    Done(usize),
+    /// Nothing waits.
+    Idle,
+    /// Nothing waits, and nothing will come.
+    Stopped,
+    /// The log failed with this: publishing is over until the next start.
+    Failed(LogError),
+    /// The disk is full: this batch was refused.
+    Full(LogError),
+}
+
+/// An event that will be published if its batch is.
+struct Accepted {
+    answer: Arc<Answer>,
+    chain: Option<Arc<Chain>>,
+    receipt: Receipt,
+    entry: Entry,
+    publication: crate::Publication,
+    cost: usize,
+}
+
+/// A batch with its numbers.
+#[derive(Default)]
+struct Batch {
+    accepted: Vec<Accepted>,
+    records: Vec<Record>,
+    /// The last sequence that it takes, with an event or without.
+    last: u64,
+}
+
+impl Committer {
+    pub(crate) fn new(hub: Hub, durable: Arc<Durable>) -> Self {
+        Self { hub, durable, has_unlogged: false, is_dirty: false }
+    }
+
+    /// Waits until something is to be committed, for `timeout` at most.
+    pub fn wait(&self, timeout: Duration) {
+        self.durable.queue.wait(timeout);
+    }
+
+    /// Whether something was written that no sync followed.
+    pub fn is_dirty(&self) -> bool {
+        self.is_dirty
+    }
+
+    /// Commits one batch. `deliver` is called for each event with what [`Publication::began_at`](crate::Publication::began_at)
+    /// said, and runs the delivery that it is given.
+    pub fn step(&mut self, mut deliver: impl FnMut(Option<Instant>, &mut dyn FnMut())) -> Commit {
+        let taken = self.durable.queue.take(EVENTS_MAX, BYTES_MAX);
+        if taken.is_empty() {
+            return if self.durable.queue.is_stopped() { Commit::Stopped } else { Commit::Idle };
+        }
+        let count = taken.len();
+        let batch = self.accept(taken);
+        let written = match self.durable.durability {
+            Durability::Memory => {
+                let (records, last) = self.deliver(batch, &mut deliver);
+                self.write(&records, last, SyncWhen::Later)
+            }
+            Durability::Interval => self.write_and_deliver(batch, SyncWhen::Later, &mut deliver),
+            Durability::Fsync => self.write_and_deliver(batch, SyncWhen::Now, &mut deliver),
+        };
+        match written {
+            Ok(()) => Commit::Done(count),
+            // Events that were delivered and not written leave a hole: that is for good.
+            Err(error @ LogError::Full(_)) if self.durable.durability != Durability::Memory => Commit::Full(error),
+            Err(error) => {
+                self.fail();
+                Commit::Failed(error)
+            }
+        }
+    }
+
+    /// Has everything written so far on the disk.
+    ///
+    /// # Errors
+    /// The log's: then publishing is over.
+    pub fn sync(&mut self) -> Result<(), LogError> {
+        if !std::mem::take(&mut self.is_dirty) {
+            return Ok(());
+        }
+        self.durable.log.sync().inspect_err(|_| self.fail())
+    }
+
+    /// Ends a log to which nothing follows: the next start goes on with the same epoch.
+    ///
+    /// # Errors
+    /// The log's.
+    pub fn close(mut self) -> Result<(), LogError> {
+        if self.durable.queue.has_failed() {
+            return Ok(());
+        }
+        self.sync()?;
+        self.durable.log.close()
+    }
+
+    /// Numbers those that may be published, and answers the others.
+    fn accept(&mut self, taken: Vec<Pending>) -> Batch {
+        let hub = self.hub.inner.clone();
+        let mut batch = Batch { last: hub.order.newest(), ..Batch::default() };
+        let mut closing = HashSet::new();
+        for pending in taken {
+            let Pending::Event { publication, draft, answer, chain } = pending else {
+                batch.last += 1;
+                continue;
+            };
+            let admitted = match &chain {
+                Some(chain) if chain.is_broken() => Err(PublishError::Skipped),
+                _ => hub.admit_for_commit(&publication, draft.chunk_len(), &mut closing),
+            };
+            let cost = match admitted {
+                Ok(cost) => cost,
+                Err(error) => {
+                    chain.iter().for_each(|chain| chain.break_off());
+                    answer.give(Err(error));
+                    continue;
+                }
+            };
+            batch.last += 1;
+            let (receipt, entry) = hub.number(&publication, draft, batch.last, cost);
+            if publication.is_logged {
+                batch.records.push(record(&publication, &entry));
+            }
+            batch.accepted.push(Accepted { answer, chain, receipt, entry, publication, cost });
+        }
+        batch
+    }
+
+    fn write_and_deliver(
+        &mut self,
+        batch: Batch,
+        sync: SyncWhen,
+        deliver: &mut impl FnMut(Option<Instant>, &mut dyn FnMut()),
+    ) -> Result<(), LogError> {
+        if let Err(error) = self.note_unlogged(&batch).and_then(|()| self.write(&batch.records, batch.last, sync)) {
+            self.refuse(batch, &error);
+            return Err(error);
+        }
+        self.deliver(batch, deliver);
+        Ok(())
+    }
+
+    fn note_unlogged(&mut self, batch: &Batch) -> Result<(), LogError> {
+        let sequences = batch.last - self.hub.inner.order.newest();
+        if sequences > batch.records.len() as u64 && !self.has_unlogged {
+            self.durable.log.note_unlogged()?;
+            self.has_unlogged = true;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, records: &[Record], last: u64, sync: SyncWhen) -> Result<(), LogError> {
+        if !records.is_empty() {
+            self.durable.log.append(records, sync)?;
+            self.is_dirty = sync == SyncWhen::Later;
+        }
+        self.durable.note_written(last);
+        Ok(())
+    }
+
+    /// Puts the batch in the rings and answers; gives back its records and its last sequence.
+    fn deliver(&self, batch: Batch, deliver: &mut impl FnMut(Option<Instant>, &mut dyn FnMut())) -> (Vec<Record>, u64) {
+        let hub = &self.hub.inner;
+        for accepted in batch.accepted {
+            let Accepted { answer, receipt, entry, publication, .. } = accepted;
+            // Those before it may have no event.
+            hub.order.skip_to(entry.sequence - 1);
+            let mut entry = Some(entry);
+            deliver(publication.began_at, &mut || {
+                if let Some(entry) = entry.take() {
+                    hub.append_numbered(publication.topics(), entry);
+                }
+            });
+            hub.signals.published.increment(1);
+            answer.give(Ok(receipt));
+        }
+        hub.order.skip_to(batch.last);
+        (batch.records, batch.last)
+    }
+
+    /// Nothing of the batch is published.
+    fn refuse(&self, batch: Batch, error: &LogError) {
+        let hub = &self.hub.inner;
+        for accepted in batch.accepted {
+            hub.release(&accepted.entry, accepted.cost);
+            accepted.chain.iter().for_each(|chain| chain.break_off());
+            accepted.answer.give(Err(match error {
+                LogError::Full(_) => PublishError::LogFull,
+                LogError::Failed(_) => PublishError::LogFailed,
+            }));
+        }
+        // Nobody has seen these numbers, but the disk may have: they are not given again. After a failure none are.
+        if matches!(error, LogError::Full(_)) {
+            hub.order.skip_to(batch.last);
+        }
+    }
+
+    fn fail(&self) {
+        for pending in self.durable.queue.fail() {
+            if let Pending::Event { answer, .. } = pending {
+                answer.give(Err(PublishError::LogFailed));
+            }
+        }
+    }
+}
+
+fn record(publication: &crate::Publication, entry: &Entry) -> Record {
+    Record {
+        sequence: entry.sequence,
+        kind: entry.kind.into(),
+        topics: publication.topics().into(),
+        frame: entry.frame.clone(),
+        private: publication.private,
+        given_id: publication.event.id().cloned(),
+    }
+}
+
+impl HubInner {
+    /// Whether every topic takes the event; its bytes are charged then. `closing` are the topics that this batch closes.
+    fn admit_for_commit(
+        &self,
+        publication: &crate::Publication,
+        chunk_len: usize,
+        closing: &mut HashSet<crate::TopicName>,
+    ) -> Result<usize, PublishError> {
+        if let Some(topic) = publication.topics().iter().find(|topic| closing.contains(*topic)) {
+            return Err(PublishError::Closed { topic: topic.clone() });
+        }
+        let cost = self.admit_event(publication, chunk_len)?;
+        if publication.kind == EntryKind::End {
+            closing.extend(publication.topics().iter().cloned());
+        }
+        Ok(cost)
+    }
+}
