@@ -19,7 +19,7 @@ use crate::merge::Merge;
 use crate::order::Order;
 use crate::place::Place;
 use crate::read::Read;
-use crate::reader::ReaderStart;
+use crate::reader::{Reader, ReaderStart};
 use crate::registry::SelectorRegistry;
 use crate::ring::{Entry, EntryKind};
 use crate::topic::Topic;
@@ -71,7 +71,7 @@ impl Stage {
 
     fn merge(&self) -> Arc<Merge> {
         let shards = (0..self.topics.len()).collect();
-        Arc::new(Merge::new(shards, &[], Grants::None, Arc::new(TopicPolicy::default()), 99))
+        Arc::new(Merge::new(shards, Reader::new(&[], false), Grants::None, Arc::new(TopicPolicy::default()), 99))
     }
 
     fn merge_all(&self) -> Arc<Merge> {
