@@ -13,18 +13,18 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 
 use crate::app::App;
 use crate::gauge::{ConnectionPermit, Surplus};
 use crate::http;
 use crate::io::WatchedIo;
+use crate::late_socket::LateSocket;
 use crate::request_scan::HEAD_BYTES_MAX;
 use crate::stream::body::SharedStream;
 use crate::stream::{EndReason, StreamPlan};
 
-/// A new connection has this long to send its first byte.
-const FIRST_BYTE_MAX: Duration = Duration::from_secs(5);
+/// A new connection has this long to send its first byte, besides the time that the listener leaves it with the kernel.
+const FIRST_BYTE_MAX: Duration = Duration::from_secs(4);
 /// From the first byte of a request to the end of its head.
 const HEAD_MAX: Duration = Duration::from_secs(8);
 /// Between two requests on one connection.
@@ -53,6 +53,8 @@ struct Inner {
     plan: Option<Box<StreamPlan>>,
     phase: Phase,
     since: Instant,
+    /// The first look at the connection is over, and it is still here.
+    stays: bool,
     /// Since when the socket takes no more.
     blocked_since: Option<Instant>,
     /// The stream that hyper writes on this connection.
@@ -81,6 +83,7 @@ impl ConnectionState {
             plan: None,
             phase: Phase::New,
             since: Instant::now(),
+            stays: false,
             blocked_since: None,
             stream: None,
             reader: None,
@@ -116,6 +119,11 @@ impl ConnectionState {
     fn take_plan(&self) -> Option<Box<StreamPlan>> {
         let mut inner = self.inner.lock();
         if inner.blocked_since.is_some() { None } else { inner.plan.take() }
+    }
+
+    /// Whether its socket has to be watched: it did not become a stream in the first poll, in which most do.
+    pub(crate) fn stays(&self) -> bool {
+        self.inner.lock().stays
     }
 
     /// Bytes have come in.
@@ -243,7 +251,7 @@ enum Outcome {
 }
 
 /// Serves one connection until it closes or becomes a stream.
-pub(crate) async fn serve(app: Arc<App>, socket: TcpStream, remote_addr: SocketAddr, permit: ConnectionPermit) {
+pub(crate) async fn serve(app: Arc<App>, socket: LateSocket, remote_addr: SocketAddr, permit: ConnectionPermit) {
     let state = Arc::new(ConnectionState::new(remote_addr, permit));
     let io = WatchedIo::new(TokioIo::new(socket), state.clone(), app.signals.clone());
     let service = {
@@ -265,44 +273,49 @@ pub(crate) async fn serve(app: Arc<App>, socket: TcpStream, remote_addr: SocketA
         .max_buf_size(BUFFER_BYTES_MAX)
         .title_case_headers(true)
         .serve_connection(io, service);
-    let mut watch = tokio::time::interval(WATCH_EVERY);
-    let mut draining = std::pin::pin!(draining(&app));
-    let (mut is_draining, mut is_last, mut is_stream) = (false, false, false);
-    let write_timeout = app.config.write_timeout;
-    let outcome = std::future::poll_fn(|cx: &mut Context<'_>| {
-        if !is_draining && draining.as_mut().poll(cx).is_ready() {
-            is_draining = true;
+    let outcome = match first_look(&mut connection, &state).await {
+        Some(outcome) => outcome,
+        None => {
+            let mut watch = tokio::time::interval(WATCH_EVERY);
+            let mut draining = std::pin::pin!(draining(&app));
+            let (mut is_draining, mut is_last, mut is_stream) = (false, false, false);
+            let write_timeout = app.config.write_timeout;
+            std::future::poll_fn(|cx: &mut Context<'_>| {
+                if !is_draining && draining.as_mut().poll(cx).is_ready() {
+                    is_draining = true;
+                }
+                // hyper closes a connection that has sent nothing yet; its first request is to be answered all the same.
+                if is_draining && !is_last && !state.is_new() {
+                    is_last = true;
+                    Pin::new(&mut connection).graceful_shutdown();
+                }
+                if Pin::new(&mut connection).poll(cx).is_ready() {
+                    return Poll::Ready(Outcome::Closed);
+                }
+                // Its head is written by now. Its end is the connection's, as on a writer.
+                if !is_stream && state.has_stream() {
+                    is_stream = true;
+                    Pin::new(&mut connection).graceful_shutdown();
+                }
+                if is_draining && !is_last && !state.is_new() {
+                    cx.waker().wake_by_ref();
+                }
+                if let Some(plan) = state.take_plan() {
+                    return Poll::Ready(Outcome::HandedOver(plan));
+                }
+                while watch.poll_tick(cx).is_ready() {
+                    if let Some(reason) = state.stream_overdue(&app) {
+                        return Poll::Ready(Outcome::StreamOverdue(reason));
+                    }
+                    if let Some(reason) = state.overdue(write_timeout) {
+                        return Poll::Ready(Outcome::Overdue(reason));
+                    }
+                }
+                Poll::Pending
+            })
+            .await
         }
-        // hyper closes a connection that has sent nothing yet; its first request is to be answered all the same.
-        if is_draining && !is_last && !state.is_new() {
-            is_last = true;
-            Pin::new(&mut connection).graceful_shutdown();
-        }
-        if Pin::new(&mut connection).poll(cx).is_ready() {
-            return Poll::Ready(Outcome::Closed);
-        }
-        // Its head is written by now. Its end is the connection's, as on a writer.
-        if !is_stream && state.has_stream() {
-            is_stream = true;
-            Pin::new(&mut connection).graceful_shutdown();
-        }
-        if is_draining && !is_last && !state.is_new() {
-            cx.waker().wake_by_ref();
-        }
-        if let Some(plan) = state.take_plan() {
-            return Poll::Ready(Outcome::HandedOver(plan));
-        }
-        while watch.poll_tick(cx).is_ready() {
-            if let Some(reason) = state.stream_overdue(&app) {
-                return Poll::Ready(Outcome::StreamOverdue(reason));
-            }
-            if let Some(reason) = state.overdue(write_timeout) {
-                return Poll::Ready(Outcome::Overdue(reason));
-            }
-        }
-        Poll::Pending
-    })
-    .await;
+    };
     match outcome {
         Outcome::Closed => connection.into_parts().io.linger().await,
         // The hub counts an eviction when the subscriber is told, which this one never is.
@@ -316,6 +329,20 @@ pub(crate) async fn serve(app: Arc<App>, socket: TcpStream, remote_addr: SocketA
     }
 }
 
+/// Polls the connection once. Mostly its request is there and becomes a stream: then nothing has to be set up that watches
+/// a connection.
+async fn first_look(connection: &mut (impl Future + Unpin), state: &ConnectionState) -> Option<Outcome> {
+    std::future::poll_fn(|cx| {
+        let is_over = Pin::new(&mut *connection).poll(cx).is_ready();
+        Poll::Ready(if is_over { Some(Outcome::Closed) } else { state.take_plan().map(Outcome::HandedOver) })
+    })
+    .await
+    .or_else(|| {
+        state.inner.lock().stays = true;
+        None
+    })
+}
+
 async fn draining(app: &App) {
     let mut drain = app.drain.subscribe();
     // The sender lives as long as the app.
@@ -324,8 +351,8 @@ async fn draining(app: &App) {
 
 /// Takes the socket out of tokio and gives it to a writer. What the client sent behind its request is dropped with
 /// hyper's buffer.
-async fn hand_over(app: &App, socket: TcpStream, plan: StreamPlan) {
-    match (socket.into_std(), &app.writers) {
+async fn hand_over(app: &App, socket: LateSocket, plan: StreamPlan) {
+    match (socket.into_unwatched(), &app.writers) {
         (Ok(socket), Some(writers)) => writers.join(socket, plan).await,
         (Err(error), _) => tracing::warn!(%error, "cannot take a socket out of the runtime"),
         (Ok(_), None) => unreachable!("streams are handed over only where there are writers"),

@@ -10,10 +10,10 @@ use hyper::StatusCode;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::connection::ConnectionState;
 use crate::http::Problem;
+use crate::late_socket::LateSocket;
 use crate::request_scan::{HeadFault, RequestScan};
 use crate::signals::Signals;
 use crate::stream::{EndReason, RECEIVED_MAX};
@@ -22,7 +22,7 @@ use crate::stream::{EndReason, RECEIVED_MAX};
 /// (TRAPS S3).
 #[derive(Debug)]
 pub(crate) struct WatchedIo {
-    socket: TokioIo<TcpStream>,
+    socket: TokioIo<LateSocket>,
     state: Arc<ConnectionState>,
     signals: Signals,
     scan: RequestScan,
@@ -42,11 +42,11 @@ const LINGER_BYTES_MAX: u64 = 1 << 20;
 const NO_REQUEST: &[u8] = b"\0\r\n\r\n";
 
 impl WatchedIo {
-    pub(crate) fn new(socket: TokioIo<TcpStream>, state: Arc<ConnectionState>, signals: Signals) -> Self {
+    pub(crate) fn new(socket: TokioIo<LateSocket>, state: Arc<ConnectionState>, signals: Signals) -> Self {
         Self { socket, state, signals, scan: RequestScan::default(), fault: None, held: Vec::new(), dropped: 0 }
     }
 
-    pub(crate) fn into_socket(self) -> TcpStream {
+    pub(crate) fn into_socket(self) -> LateSocket {
         self.socket.into_inner()
     }
 
@@ -134,6 +134,10 @@ impl WatchedIo {
     /// would not look any more; it may be that nobody is to read it.
     fn poll_hold(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.held.is_empty() {
+            if !self.state.stays() && self.socket.inner().is_unwatched() {
+                // It is asked again once it has stayed.
+                return Poll::Pending;
+            }
             let mut scratch = [0; READ_BYTES];
             let bytes = ready!(self.poll_scratch(cx, &mut scratch))?;
             if bytes.is_empty() {

@@ -27,6 +27,7 @@ mod health;
 mod http;
 mod interner;
 mod io;
+mod late_socket;
 mod limits;
 mod listener;
 pub mod logging;

@@ -1,15 +1,21 @@
 //! Listening: sockets with their options, and an accept loop that survives a full descriptor table.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::TcpListener;
 
 use crate::app::App;
 use crate::connection;
+use crate::late_socket::LateSocket;
 use crate::reserve::Reserve;
 
 /// Connections that may wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
@@ -18,17 +24,52 @@ const BACKLOG: i32 = 4096;
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// How long sent bytes may go without an acknowledgement before the peer counts as gone.
 const USER_TIMEOUT: Duration = Duration::from_secs(20);
+/// Seconds for which the kernel keeps a connection to itself that has sent nothing. With its first bytes it is handed out at
+/// once, so that it is looked at once.
+const DEFER_SECONDS: i32 = 1;
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// Pauses after a failed accept: without one a full descriptor table would spin a core.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// Binds a listener whose connections inherit every option they need: none costs a call per connection.
+/// A bound listener of the public side. Its connections are accepted without the runtime watching them.
+#[derive(Debug)]
+pub(crate) struct PublicListener(AsyncFd<mio::net::TcpListener>);
+
+impl PublicListener {
+    /// # Errors
+    /// When the address cannot be bound.
+    pub(crate) fn bind(addr: SocketAddr) -> io::Result<Self> {
+        let listener = bind_socket(addr)?;
+        defer(&listener)?;
+        Ok(Self(watched(mio::net::TcpListener::from_std(listener))?))
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.get_ref().local_addr()
+    }
+
+    async fn accept(&self) -> io::Result<(LateSocket, SocketAddr)> {
+        let (socket, remote_addr) = self.0.async_io(Interest::READABLE, mio::net::TcpListener::accept).await?;
+        Ok((LateSocket::new(socket.into()), remote_addr))
+    }
+}
+
+/// Binds a listener for the admin side.
 ///
 /// # Errors
 /// When the address cannot be bound.
 pub(crate) fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::from_std(bind_socket(addr)?)
+}
+
+/// Binds a listener whose connections inherit every option they need: none costs a call per connection.
+fn bind_socket(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     if addr.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -38,7 +79,7 @@ pub(crate) fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     set_stream_options(&SockRef::from(&socket))?;
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket.into())
 }
 
 fn set_stream_options(socket: &SockRef<'_>) -> io::Result<()> {
@@ -49,15 +90,42 @@ fn set_stream_options(socket: &SockRef<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// tokio's own listener would watch each connection as it accepts it.
+#[expect(unsafe_code, reason = "tokio asks for a promise about the descriptor")]
+fn watched(listener: mio::net::TcpListener) -> io::Result<AsyncFd<mio::net::TcpListener>> {
+    // SAFETY: the listener owns its descriptor, never changes it, and lives as long as the `AsyncFd` that owns it.
+    unsafe { AsyncFd::register_with_interest(listener, Interest::READABLE) }.map_err(Into::into)
+}
+
+/// Has the kernel keep connections until their first bytes are there.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "no library has a safe interface to this")]
+fn defer(listener: &std::net::TcpListener) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+
+    let seconds = DEFER_SECONDS;
+    let (value, len) = (&raw const seconds, size_of_val(&seconds) as libc::socklen_t);
+    // SAFETY: the descriptor is open for as long as the listener is borrowed, and `value` points to the `len` bytes of `seconds`.
+    let done =
+        unsafe { libc::setsockopt(listener.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, value.cast(), len) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Other systems hand connections out as they come.
+#[cfg(not(target_os = "linux"))]
+fn defer(_listener: &std::net::TcpListener) -> io::Result<()> {
+    Ok(())
+}
+
 /// Accepts until the future is dropped.
-pub(crate) async fn accept_loop(app: Arc<App>, listener: TcpListener) {
+pub(crate) async fn accept_loop(app: Arc<App>, listener: PublicListener) {
     let spare = Reserve::of(1);
     let mut pause = PAUSE_MIN;
     loop {
         match listener.accept().await {
             Ok((socket, remote_addr)) => {
                 pause = PAUSE_MIN;
-                begin(&app, socket, remote_addr);
+                begin(&app, socket, remote_addr).await;
             }
             Err(error) => {
                 app.signals.connection_rejected(reason(&error));
@@ -74,12 +142,20 @@ pub(crate) async fn accept_loop(app: Arc<App>, listener: TcpListener) {
     }
 }
 
-fn begin(app: &Arc<App>, socket: TcpStream, remote_addr: SocketAddr) {
+async fn begin(app: &Arc<App>, socket: LateSocket, remote_addr: SocketAddr) {
     match app.connections.enter(&app.limits, remote_addr.ip()) {
-        Ok(permit) => {
-            tokio::spawn(connection::serve(app.clone(), socket, remote_addr, permit));
-        }
+        Ok(permit) => look_once(connection::serve(app.clone(), socket, remote_addr, permit)).await,
         Err(reason) => app.signals.connection_rejected(reason),
+    }
+}
+
+/// Polls the connection here and now; it becomes a task only if it is not done with that, as most requests for a stream are.
+async fn look_once(serving: impl Future<Output = ()> + Send + 'static) {
+    let mut serving = Box::pin(serving);
+    // As in a task of its own: a panic ends this connection, and is logged as any other.
+    let mut look = |cx: &mut std::task::Context<'_>| catch_unwind(AssertUnwindSafe(|| serving.as_mut().poll(cx)));
+    if let Ok(Poll::Pending) = std::future::poll_fn(|cx| Poll::Ready(look(cx))).await {
+        tokio::spawn(serving);
     }
 }
 
@@ -93,8 +169,51 @@ fn reason(error: &io::Error) -> &'static str {
 }
 
 /// The first of those who wait is accepted on the spare descriptor and closed, so that it learns of its luck at once.
-fn turn_one_away(listener: &TcpListener, spare: &Reserve) {
+fn turn_one_away(listener: &PublicListener, spare: &Reserve) {
     spare.give();
-    drop(SockRef::from(listener).accept());
+    drop(listener.0.get_ref().accept());
     spare.refill();
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use std::io::Write;
+    use std::net::TcpStream;
+
+    use super::*;
+
+    async fn listener() -> (PublicListener, SocketAddr) {
+        let listener = PublicListener::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let addr = listener.local_addr().unwrap();
+        (listener, addr)
+    }
+
+    #[tokio::test]
+    async fn connections_inherit_their_options() {
+        let (listener, addr) = listener().await;
+        let mut client = TcpStream::connect(addr).unwrap();
+        client.write_all(b"G").unwrap();
+        let (socket, remote_addr) = listener.accept().await.unwrap();
+        assert_eq!(remote_addr, client.local_addr().unwrap());
+        let socket = socket.into_unwatched().unwrap();
+        let socket = SockRef::from(&socket);
+        assert!(socket.tcp_nodelay().unwrap() && socket.nonblocking().unwrap() && socket.keepalive().unwrap());
+        assert_eq!(socket.send_buffer_size().unwrap(), 2 * SEND_BUFFER_BYTES);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_AFTER);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEPALIVE_INTERVAL);
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_stays_with_the_kernel() {
+        let (listener, addr) = listener().await;
+        let silent = TcpStream::connect(addr).unwrap();
+        let mut client = TcpStream::connect(addr).unwrap();
+        client.write_all(b"G").unwrap();
+        let first = listener.accept().await.unwrap().1;
+        assert_eq!(first, client.local_addr().unwrap(), "the silent one came before");
+        let second = listener.accept().await.unwrap().1;
+        assert_eq!(second, silent.local_addr().unwrap(), "not for ever");
+    }
 }

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use crate::admin;
 use crate::app::App;
 use crate::config::Config;
-use crate::listener;
+use crate::listener::{self, PublicListener};
 use crate::memory;
 use crate::writer::Writers;
 
@@ -36,7 +36,7 @@ const DRAIN_GRACE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Server {
     app: Arc<App>,
-    public: Vec<TcpListener>,
+    public: Vec<PublicListener>,
     admin: Option<TcpListener>,
 }
 
@@ -73,9 +73,10 @@ impl Server {
     /// # Errors
     /// A [`StartError`].
     pub fn bind(config: Config, metrics: Option<PrometheusHandle>) -> Result<Self, StartError> {
-        let bind = |addr: SocketAddr| listener::bind(addr).map_err(|source| StartError::Bind { addr, source });
-        let public = config.listen.iter().copied().map(bind).collect::<Result<_, _>>()?;
-        let admin = config.admin_listen.map(bind).transpose()?;
+        let failed = |addr: SocketAddr| move |source: io::Error| StartError::Bind { addr, source };
+        let public = |&addr: &SocketAddr| PublicListener::bind(addr).map_err(failed(addr));
+        let public = config.listen.iter().map(public).collect::<Result<_, _>>()?;
+        let admin = config.admin_listen.map(|addr| listener::bind(addr).map_err(failed(addr))).transpose()?;
         let app = App::new(config, metrics).map_err(StartError::Setup)?;
         Ok(Self { app, public, admin })
     }
@@ -86,7 +87,7 @@ impl Server {
     /// When the system does not tell.
     pub fn addresses(&self) -> io::Result<Addresses> {
         Ok(Addresses {
-            listen: self.public.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?,
+            listen: self.public.iter().map(PublicListener::local_addr).collect::<io::Result<_>>()?,
             admin: self.admin.as_ref().map(TcpListener::local_addr).transpose()?,
         })
     }

@@ -56,7 +56,13 @@ fn an_address_has_so_many_streams(path: StreamPath) {
 #[test]
 fn a_crowd_of_one_address_is_closed_on() {
     let server = Server::start(&["--connections-per-ip-max", "2"]);
-    let crowd: Vec<Connection> = (0..60).map(|_| Connection::open_from(HOG.parse().unwrap(), server.addr())).collect();
+    let member = || {
+        let mut connection = Connection::open_from(HOG.parse().unwrap(), server.addr());
+        // The kernel hands out at once only those who say something.
+        connection.try_send("G");
+        connection
+    };
+    let crowd: Vec<Connection> = (0..60).map(|_| member()).collect();
     let closed = crowd
         .into_iter()
         .filter_map(|mut connection| (!connection.is_quiet_for(Duration::from_millis(100))).then_some(()))
