@@ -62,13 +62,12 @@ async fn show(app: &App, presence: &Presence, request: &Request<Incoming>) -> Re
     }
     // Taken first: whoever follows on from here is told again of what began meanwhile, but misses nothing.
     let last_event_id = last_event_id(app.hub.newest());
-    let body = document(presence, path, &last_event_id)?;
-    let is_known =
-        request.headers().get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == last_event_id.as_bytes());
-    let mut response = Response::new(full(if is_known { Vec::new() } else { body }));
-    if is_known {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-    }
+    let known = request.headers().get(IF_NONE_MATCH);
+    let is_known = known.is_some_and(|known| known.as_bytes() == last_event_id.as_bytes());
+    let body = document(presence, path, &last_event_id, is_known)?;
+    let status = if is_known { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
+    let mut response = Response::new(full(body));
+    *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/ld+json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
@@ -80,10 +79,14 @@ fn last_event_id(newest: Cursor) -> String {
     if newest.sequence == 0 { "earliest".to_owned() } else { newest.text(IdForm::Urn) }
 }
 
-/// What the path names: all subscriptions, those of a selector, or one.
-fn document(presence: &Presence, path: &str, last_event_id: &str) -> Result<Vec<u8>, Problem> {
+/// What the path names: all subscriptions, those of a selector, or one. For a client that knows it already nothing, and then
+/// no list is made: whoever looks every second at one of thousands mostly finds it as it was.
+fn document(presence: &Presence, path: &str, last_event_id: &str, is_known: bool) -> Result<Vec<u8>, Problem> {
     let parts: Vec<&str> = path.strip_prefix(SUBSCRIPTIONS).unwrap_or("").split('/').skip(1).collect();
     let list = |selector: Option<&str>| {
+        if is_known {
+            return Ok(Vec::new());
+        }
         let listed = presence.list(selector, LISTED_MAX);
         let subscriptions = listed.ok_or_else(|| {
             let detail = format!("there are more than {LISTED_MAX} subscriptions: ask for those of one topic");
@@ -106,7 +109,7 @@ fn document(presence: &Presence, path: &str, last_event_id: &str) -> Result<Vec<
             let mut subscription = found.ok_or_else(Problem::not_found)?;
             subscription.context = Some(CONTEXT);
             subscription.last_event_id = Some(last_event_id.to_owned());
-            Ok(pretty(&subscription))
+            Ok(if is_known { Vec::new() } else { pretty(&subscription) })
         }
         _ => Err(Problem::not_found()),
     }
@@ -119,4 +122,23 @@ fn unescape(part: &str) -> Result<String, Problem> {
 
 fn pretty(document: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec_pretty(document).expect("strings and JSON values have a JSON form")
+}
+
+#[cfg(test)]
+mod tests {
+    use sse_hub::{Hub, Selector};
+
+    use super::*;
+    use crate::signals::Signals;
+
+    #[test]
+    fn what_a_client_knows_is_not_written_again() {
+        let presence = Presence::new(Hub::builder().build().unwrap(), Signals::new());
+        let _present = presence.enter(&[Selector::parse("a").unwrap()], None).unwrap();
+        let list = |is_known| document(&presence, SUBSCRIPTIONS, "x", is_known).unwrap();
+        assert!(!list(false).is_empty() && list(true).is_empty());
+        // One that is gone is gone, whatever the client knows.
+        let gone = format!("{SUBSCRIPTIONS}/a/urn%3Auuid%3A018e5c8f-1c1a-4c3e-8f0a-1234567890ab");
+        assert!(document(&presence, &gone, "x", true).is_err());
+    }
 }
