@@ -66,6 +66,22 @@ export class Browser {
     return follower;
   }
 
+  /** Runs a function in the page. */
+  evaluate(run, given) {
+    return this.#page.evaluate(run, given);
+  }
+
+  /** The status of the server's answer to what `act` makes the page send to `url`, whether or not the page may see it. */
+  async statusOf(url, act) {
+    const [answer] = await Promise.all([this.#page.waitForResponse((answer) => answer.url() === url), act()]);
+    return answer.status();
+  }
+
+  /** Keeps a cookie that the browser sends to whatever runs on this machine. */
+  async keepCookie(name, value) {
+    await this.#context.addCookies([{ name, value, domain: "127.0.0.1", path: "/", sameSite: "Lax" }]);
+  }
+
   #saw(id, name, value) {
     const follower = this.#followers[id];
     if (name === "open") follower.opens++;

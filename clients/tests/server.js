@@ -17,8 +17,8 @@ export class Server {
   #dir;
   #log = "";
 
-  /** Starts the server; `origin` may follow from a browser, and with a `secret` tokens are needed. */
-  static async start({ origin, secret } = {}) {
+  /** Starts the server; `origin` may follow from a browser, and with a `secret` tokens are needed. `more` are flags. */
+  static async start({ origin, secret, more = [] } = {}) {
     assert.ok(binary, "SSE_SERVER_BIN names no server; run these tests with `cargo xtask clients`");
     const server = new Server();
     server.#dir = await mkdtemp(join(tmpdir(), "sse-clients-"));
@@ -28,7 +28,7 @@ export class Server {
     flags.push("--retry", "100ms", "--retry-jitter", "0");
     if (origin) flags.push("--cors-origin", origin);
     if (secret) flags.push("--publisher-jwt-key", secret, "--subscriber-jwt-key", secret);
-    server.#child = spawn(binary, flags, { env, stdio: ["ignore", "ignore", "pipe"] });
+    server.#child = spawn(binary, [...flags, ...more], { env, stdio: ["ignore", "ignore", "pipe"] });
     server.#child.stderr.on("data", (text) => (server.#log = (server.#log + text).slice(-16_384)));
     server.#child.on("error", (error) => (server.#log += error));
     const { listen } = await waitFor("the server's ready file", () => server.#ready(ready));
