@@ -65,11 +65,11 @@ impl HubBuilder {
             let (order, topics) = (Order::new(shards, 1), Topics::new(&config, shards, None));
             return Ok(hub(config, epochs, Arc::new(order), topics, None));
         };
-        let LogContents { epochs, newest, closed } = contents;
+        let LogContents { epochs, newest, closed, .. } = contents;
         let order = Arc::new(Order::new(shards, newest + 1));
         let past = Past { log: log.clone(), order: order.clone(), newest_at_start: newest };
         let topics = Topics::new(&config, shards, Some(past));
-        for (name, _) in &closed {
+        for name in &closed {
             topics.obtain_anyway(name).lock().restore_closed();
         }
         let bounds =

@@ -83,6 +83,8 @@ pub use gap::{Gap, GapReason};
 pub use grants::Grants;
 pub use hub::{Hub, TopicInfo};
 pub use lag::LagJudge;
+#[cfg(feature = "disk")]
+pub use log::{DiskLog, DiskLogOptions, OpenLogError, Retained, Retention};
 pub use log::{Durability, Extent, Log, LogContents, LogError, LogRead, Page, Record, RecordKind, Step, SyncWhen};
 pub use publish::{Publication, PublishError, Receipt};
 pub use ring::Lag;

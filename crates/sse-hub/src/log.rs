@@ -3,6 +3,8 @@
 //! One thread appends, any number read. A log keeps events in the order of their sequences, finds those of a topic after a
 //! cursor, and knows of each topic up to where its history was dropped. What it cannot read back it names.
 
+#[cfg(feature = "disk")]
+mod disk;
 mod page;
 mod record;
 
@@ -10,6 +12,8 @@ use std::fmt;
 
 use sse_wire::EventId;
 
+#[cfg(feature = "disk")]
+pub use disk::{DiskLog, DiskLogOptions, OpenLogError, Retained, Retention};
 pub use page::{LogRead, Page, Step};
 pub use record::{Record, RecordKind};
 
@@ -57,11 +61,11 @@ pub trait Log: fmt::Debug + Send + Sync {
     /// A [`LogError`].
     fn find_given(&self, followed: &[Selector], id: &EventId) -> Result<Vec<Record>, LogError>;
 
-    /// Notes that nothing follows: the next start may go on with the same epoch.
+    /// Notes that nothing follows and that `newest` is the last sequence given: the next start may go on with the same epoch.
     ///
     /// # Errors
     /// As [`append`](Self::append).
-    fn close(&self) -> Result<(), LogError>;
+    fn close(&self, newest: u64) -> Result<(), LogError>;
 }
 
 /// When an append is to be on the disk.
@@ -89,10 +93,14 @@ pub struct Extent {
 pub struct LogContents {
     /// Its histories, with the one that the hub goes on with or begins.
     pub epochs: Epochs,
-    /// The last sequence of all; 0 before the first.
+    /// The last sequence of all that were given; 0 before the first.
     pub newest: u64,
-    /// Topics that were closed, each with the sequence of its end.
-    pub closed: Vec<(TopicName, u64)>,
+    /// Topics that were closed and are still to be known as such.
+    pub closed: Vec<TopicName>,
+    /// Something was damaged: whoever comes back from before is told of a loss.
+    pub is_damaged: bool,
+    /// Bytes at the end that were dropped, as they belong to a commit that was never completed.
+    pub incomplete_bytes: u64,
 }
 
 /// Why a log did not do what it was asked.

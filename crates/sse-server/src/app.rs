@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use sse_hub::{
-    Hub, HubConfig, LagBounds, Publication, PublishError, Receipt, RingBounds, Selector, SlowPolicy, Submission,
-    TopicName, TopicPolicy,
+    DiskLog, Hub, HubConfig, LagBounds, LogContents, Publication, PublishError, Receipt, RingBounds, Selector,
+    SlowPolicy, Submission, TopicName, TopicPolicy,
 };
 use tokio::sync::watch;
 
 use crate::access::Gate;
 use crate::config::{self, Config, TopicLimits};
 use crate::connection::ConnectionState;
+use crate::event_log::{self, EventLog};
 use crate::fan_out::publishing;
 use crate::gauge::{ConnectionGauge, Surplus};
 use crate::interner::Interner;
@@ -29,6 +30,8 @@ pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) hub: Hub,
     pub(crate) signals: Signals,
+    /// The durable log, if there is one.
+    pub(crate) log: Option<EventLog>,
     /// Who may publish and follow what.
     pub(crate) access: Gate,
     /// The threads that own plain streams; without them every stream stays with hyper.
@@ -46,9 +49,20 @@ pub(crate) struct App {
 impl App {
     /// # Errors
     /// When the system gives no random number, thread or poller.
-    pub(crate) fn new(config: Config, metrics: Option<PrometheusHandle>) -> io::Result<Arc<Self>> {
+    pub(crate) fn new(
+        config: Config,
+        opened: Option<(Arc<DiskLog>, LogContents)>,
+        metrics: Option<PrometheusHandle>,
+    ) -> io::Result<Arc<Self>> {
         let signals = Signals::new();
-        let hub = Hub::builder().config(hub_config(&config)).build().map_err(io::Error::other)?;
+        let mut builder = Hub::builder().config(hub_config(&config));
+        let log = opened.map(|(log, contents)| {
+            let durability = event_log::durability(&config);
+            builder = std::mem::take(&mut builder).log(log.clone(), contents, durability);
+            log
+        });
+        let hub = builder.build().map_err(io::Error::other)?;
+        let log = log.map(|log| EventLog::start(&hub, log, &config)).transpose()?;
         let access = Gate::new(&config, &signals)?;
         let settings = WriterSettings::new(&config, signals.clone(), access.revocations.clone());
         let start = |count: NonZeroUsize| Writers::start(count.get(), &settings);
@@ -56,6 +70,7 @@ impl App {
         let presence = config.subscriptions.then(|| Presence::new(hub.clone(), signals.clone()));
         Ok(Arc::new(Self {
             hub,
+            log,
             access,
             signals,
             writers,

@@ -5,6 +5,7 @@ use hyper::{Method, Response, StatusCode};
 use serde::Serialize;
 
 use crate::app::App;
+use crate::event_log::EventLog;
 use crate::http::{HealthRoute, Problem, ReplyBody, full, json};
 
 /// Answers `/livez`, `/readyz` and `/metrics`.
@@ -29,9 +30,12 @@ fn ready(app: &App) -> Response<ReplyBody> {
         ready: bool,
         reasons: Vec<&'static str>,
     }
-    let reasons: Vec<&'static str> = if app.is_draining() { vec!["draining"] } else { Vec::new() };
-    let mut response = json(&Document { ready: reasons.is_empty(), reasons });
-    if app.is_draining() {
+    let draining = app.is_draining().then_some("draining");
+    let log = app.log.as_ref().and_then(EventLog::trouble);
+    let reasons: Vec<&'static str> = draining.into_iter().chain(log).collect();
+    let is_ready = reasons.is_empty();
+    let mut response = json(&Document { ready: is_ready, reasons });
+    if !is_ready {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
     response

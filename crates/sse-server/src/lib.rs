@@ -21,6 +21,7 @@ mod app;
 pub mod client;
 mod config;
 mod connection;
+mod event_log;
 mod fan_out;
 mod gauge;
 mod health;
@@ -41,7 +42,7 @@ mod stream;
 mod writer;
 
 pub use config::{
-    BusyReply, ByteSize, ClaimText, Command, Config, ConfigError, CookieName, Fault, HiddenText, HostName, JwksUrl,
+    BusyReply, Durability, ByteSize, ClaimText, Command, Config, ConfigError, CookieName, Fault, HiddenText, HostName, JwksUrl,
     JwtAlg, JwtKey, LogFormat, LogLevel, Network, Origin, OriginPattern, Preset, PublishArgs, Ratio, RequiredClaims,
     Secret, SlowPolicy, SubscribeArgs, TokenArgs, TopicLimits, TopicPattern, TopicRule, WebOrigin, reference_markdown,
 };

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
+use sse_hub::OpenLogError;
 use tokio::net::TcpListener;
 
 use crate::admin;
 use crate::app::App;
 use crate::config::Config;
+use crate::event_log;
 use crate::listener::{self, PublicListener};
 use crate::memory;
 use crate::writer::Writers;
@@ -61,6 +63,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The data directory cannot be used.
+    #[error("cannot open the log")]
+    Log(#[from] OpenLogError),
     /// The system gives no random number, thread or poller.
     #[error("cannot set up the server")]
     Setup(#[source] io::Error),
@@ -77,7 +82,8 @@ impl Server {
         let public = |&addr: &SocketAddr| PublicListener::bind(addr).map_err(failed(addr));
         let public = config.listen.iter().map(public).collect::<Result<_, _>>()?;
         let admin = config.admin_listen.map(|addr| listener::bind(addr).map_err(failed(addr))).transpose()?;
-        let app = App::new(config, metrics).map_err(StartError::Setup)?;
+        let log = event_log::open(&config)?;
+        let app = App::new(config, log, metrics).map_err(StartError::Setup)?;
         Ok(Self { app, public, admin })
     }
 
@@ -114,6 +120,9 @@ impl Server {
         let stopping = tokio::task::spawn_blocking(move || {
             if let Some(writers) = &app.writers {
                 writers.stop();
+            }
+            if let Some(log) = &app.log {
+                log.stop();
             }
         });
         // A writer that panicked has been logged.

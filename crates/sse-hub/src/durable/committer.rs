@@ -123,7 +123,7 @@ impl Committer {
             return Ok(());
         }
         self.sync()?;
-        self.durable.log.close()
+        self.durable.log.close(self.hub.inner.order.newest())
     }
 
     /// Numbers those that may be published, and answers the others.
@@ -227,7 +227,13 @@ impl Committer {
         }
     }
 
-    fn fail(&self) {
+    /// Whether the log has failed.
+    pub fn has_failed(&self) -> bool {
+        self.durable.queue.has_failed()
+    }
+
+    /// Gives the log up, after an error that its host met: nothing is published until the next start.
+    pub fn fail(&self) {
         for pending in self.durable.queue.fail() {
             if let Pending::Event { answer, .. } = pending {
                 answer.give(Err(PublishError::LogFailed));

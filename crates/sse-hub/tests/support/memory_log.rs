@@ -28,6 +28,8 @@ struct State {
     damaged: BTreeSet<u64>,
     epochs: Option<Epochs>,
     is_clean: bool,
+    /// The last sequence given, when it was closed.
+    newest: u64,
     has_unlogged: bool,
     next_fault: Option<Fault>,
 }
@@ -48,6 +50,7 @@ impl MemoryLog {
         let state = &mut *self.state.lock();
         let newest = state.records.last_key_value().map_or(0, |(&sequence, _)| sequence);
         let newest = state.trimmed_to.values().fold(newest, |newest, &trimmed_to| newest.max(trimmed_to));
+        let newest = newest.max(state.newest);
         let epochs = match state.epochs.take() {
             Some(epochs) if state.is_clean || !state.has_unlogged => epochs,
             Some(epochs) => {
@@ -59,8 +62,8 @@ impl MemoryLog {
         state.epochs = Some(epochs.clone());
         (state.is_clean, state.has_unlogged, state.next_fault) = (false, false, None);
         let ends = state.records.values().filter(|record| record.kind == RecordKind::End);
-        let closed = ends.map(|end| (end.topics[0].clone(), end.sequence)).collect();
-        LogContents { epochs, newest, closed }
+        let closed = ends.map(|end| end.topics[0].clone()).collect();
+        LogContents { epochs, newest, closed, is_damaged: false, incomplete_bytes: 0 }
     }
 
     /// What was not synced is gone, or `keeps` of it.
@@ -181,9 +184,10 @@ impl Log for MemoryLog {
         Ok(state.records.values().filter(is_wanted).cloned().collect())
     }
 
-    fn close(&self) -> Result<(), LogError> {
+    fn close(&self, newest: u64) -> Result<(), LogError> {
         self.sync()?;
-        self.state.lock().is_clean = true;
+        let state = &mut *self.state.lock();
+        (state.is_clean, state.newest) = (true, newest);
         Ok(())
     }
 }

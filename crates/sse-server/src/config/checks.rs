@@ -8,6 +8,7 @@ use super::settings::{Config, SETTINGS};
 use super::token::{JwtAlg, JwtKey};
 use super::value::Scalar;
 use super::weak::weakness;
+use super::words::Durability;
 use crate::access::VerifyKey;
 
 /// A token shorter than this can be guessed over a network.
@@ -120,6 +121,7 @@ impl Checks<'_> {
         self.keys_are_strong();
         self.admin_is_protected();
         self.sizes();
+        self.durability();
         self.topic_rules();
     }
 
@@ -216,6 +218,14 @@ impl Checks<'_> {
                 format!("{address} is not loopback, so the token needs at least {TOKEN_BYTES_MIN} characters"),
             ),
             Some(_) => {}
+        }
+    }
+
+    fn durability(&mut self) {
+        let is_set = !self.sources.is_default("durability") && self.sources.sound(&["durability", "data_dir"]);
+        if is_set && self.config.data_dir.is_none() && self.config.durability != Durability::Memory {
+            let problem = format!("{} needs a --data-dir to keep events in", self.config.durability.as_str());
+            self.fault("durability", problem);
         }
     }
 

@@ -13,7 +13,7 @@ use super::topic::TopicRule;
 use super::types::{Ratio, Secret};
 use super::units::ByteSize;
 use super::web::{HostName, WebOrigin};
-use super::words::{BusyReply, LogFormat, LogLevel, SlowPolicy};
+use super::words::{BusyReply, Durability, LogFormat, LogLevel, SlowPolicy};
 
 /// Settings that once had another name: old key, new key.
 pub(super) const RENAMED: &[(&str, &str)] = &[];
@@ -110,6 +110,23 @@ settings! {
         ring_age_max: Duration = default("5m").at_least("1ms"), restart;
         /// Bytes kept in all topics together.
         rings_bytes_max: ByteSize = machine("a quarter of memory", Machine::quarter_of_memory), restart;
+    }
+
+    "History on disk" {
+        /// The directory of the durable log; without one nothing outlives the process. It is made if it is not there, and no
+        /// two servers share one.
+        data_dir: Option<PathBuf> = nothing(), restart;
+        /// What an answered publish stands for: the event is in memory, was written, or is on the disk. Only with a data
+        /// directory.
+        durability: Durability = default("fsync"), restart;
+        /// With the durability `interval`, how often what was written is synced: what a crash of the machine may take.
+        sync_interval: Duration = default("100ms").at_least("1ms").at_most("1m"), restart;
+        /// Age after which a logged event may go.
+        retain_age: Duration = default("24h").at_least("1s"), restart;
+        /// Events that the whole log keeps.
+        retain_events: NonZeroUsize = default("1000000"), restart;
+        /// Bytes of events that the whole log keeps.
+        retain_bytes: ByteSize = default("1GiB"), restart;
     }
 
     "Slow subscribers" {

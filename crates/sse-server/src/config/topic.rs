@@ -31,6 +31,12 @@ settings! {
         ring_bytes_max: Option<ByteSize> = nothing(), restart;
         /// As for the whole server.
         ring_age_max: Option<Duration> = nothing().at_least("1ms"), restart;
+        /// Age after which an event of one of these topics may go from the log.
+        retain_age: Option<Duration> = nothing().at_least("1s"), restart;
+        /// Events that the log keeps of each of these topics.
+        retain_events: Option<NonZeroUsize> = nothing(), restart;
+        /// Bytes of events that the log keeps of each of these topics.
+        retain_bytes: Option<ByteSize> = nothing(), restart;
         /// As for the whole server.
         lag_frames_max: Option<NonZeroUsize> = nothing(), restart;
         /// As for the whole server.

@@ -50,6 +50,18 @@ words! {
 }
 
 words! {
+    /// What an answered publish stands for, with a data directory.
+    pub enum Durability ("memory|interval|fsync") {
+        /// The event is in memory, and on its way to the disk.
+        Memory = "memory",
+        /// It was written, and is synced within the interval.
+        Interval = "interval",
+        /// It is on the disk.
+        Fsync = "fsync",
+    }
+}
+
+words! {
     /// How a full or draining server answers an `EventSource`.
     pub enum BusyReply ("stream|503") {
         /// 200, a jittered `retry:`, `event: sse.reconnect`, the end: a browser comes back by itself.

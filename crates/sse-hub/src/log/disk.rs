@@ -1,0 +1,135 @@
+//! A log in a directory: SQLite keeps the records, and what it cannot vouch for is checked here.
+//!
+//! Records are kept by sequence, with an index by topic and one by publisher's id. Each record has a checksum and names, for
+//! each of its topics, the event before it there: what is damaged or missing is noticed by whoever reads past it, and told as
+//! lost. One connection writes, each reading thread has its own.
+
+mod append;
+mod bytes;
+mod error;
+mod meta;
+mod open;
+mod read;
+mod retain;
+mod topics;
+mod wal;
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use rusqlite::Connection;
+use sse_wire::EventId;
+
+use crate::log::{Durability, Extent, Log, LogError, LogRead, Page, Record, SyncWhen};
+use crate::{Selector, TopicName};
+
+pub use error::OpenLogError;
+use meta::Clock;
+use retain::Tending;
+pub use retain::{Retained, Retention};
+use topics::LoggedTopics;
+
+/// A [`Log`] in a directory of its own.
+#[derive(Debug)]
+pub struct DiskLog {
+    dir: PathBuf,
+    writer: Mutex<Writer>,
+    /// Connections that no reader uses just now.
+    readers: Mutex<Vec<Connection>>,
+    topics: RwLock<LoggedTopics>,
+    clock: Clock,
+    retention: Retention,
+    tending: Mutex<Tending>,
+    /// Held for as long as the log is open: nobody else may open it.
+    _lock: File,
+}
+
+/// What only the committer's thread uses.
+#[derive(Debug)]
+struct Writer {
+    connection: Connection,
+    /// Syncs what was committed without a sync.
+    wal: File,
+    level: Option<SyncWhen>,
+    next_topic: i64,
+    rules: Vec<(Selector, Retention)>,
+}
+
+/// How a [`DiskLog`] is opened.
+#[derive(Debug, Clone)]
+pub struct DiskLogOptions {
+    /// Its directory; made if it is not there.
+    pub dir: PathBuf,
+    /// What the hub will promise: without a sync for each promise, an unclean stop ends the epoch.
+    pub durability: Durability,
+    /// What is kept in all.
+    pub retention: Retention,
+    /// What is kept of topics of these patterns, the first match for each; the whole log's bounds apply as well.
+    pub retention_by_topic: Vec<(Selector, Retention)>,
+    /// How long a closed topic is remembered as closed.
+    pub closed_topic_age: Duration,
+}
+
+impl DiskLog {
+    /// Bytes on the disk.
+    pub fn disk_bytes(&self) -> u64 {
+        open::FILES.iter().filter_map(|name| std::fs::metadata(self.dir.join(name)).ok()).map(|file| file.len()).sum()
+    }
+
+    /// Events kept.
+    pub fn events(&self) -> u64 {
+        self.topics.read().events
+    }
+
+    /// Runs `read` with a connection of its own.
+    fn with_reader<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, LogError> {
+        let pooled = self.readers.lock().pop();
+        let connection = match pooled {
+            Some(connection) => connection,
+            None => open::reader(&self.dir).map_err(error::log_error)?,
+        };
+        let done = read(&connection).map_err(error::log_error);
+        self.readers.lock().push(connection);
+        done
+    }
+}
+
+impl Log for DiskLog {
+    fn append(&self, records: &[Record], sync: SyncWhen) -> Result<(), LogError> {
+        let writer = &mut *self.writer.lock();
+        writer.append(records, sync, self.clock.now(), &self.topics)
+    }
+
+    fn sync(&self) -> Result<(), LogError> {
+        self.writer.lock().wal.sync_data().map_err(|error| LogError::Failed(error.into()))
+    }
+
+    fn note_unlogged(&self) -> Result<(), LogError> {
+        self.writer.lock().set_state(meta::State::Unlogged)
+    }
+
+    fn extent(&self, topic: &TopicName) -> Extent {
+        self.topics.read().extent(topic)
+    }
+
+    fn read(&self, wanted: &LogRead<'_>) -> Result<Page, LogError> {
+        // Before the snapshot is taken: what these say is in it.
+        let view = read::View::new(&self.topics.read(), wanted);
+        self.with_reader(|connection| read::page(connection, &self.topics, &view, wanted))
+    }
+
+    fn find_given(&self, followed: &[Selector], id: &EventId) -> Result<Vec<Record>, LogError> {
+        let topics: Vec<i64> = {
+            let topics = self.topics.read();
+            followed.iter().filter_map(Selector::as_exact).filter_map(|name| topics.id_of(name)).collect()
+        };
+        let has_patterns = followed.iter().any(|selector| selector.as_exact().is_none());
+        self.with_reader(|connection| read::find_given(connection, followed, &topics, has_patterns, id))
+    }
+
+    fn close(&self, newest: u64) -> Result<(), LogError> {
+        self.writer.lock().close(newest)
+    }
+}

@@ -1,0 +1,332 @@
+//! Opening a log: its directory, its files, what they hold.
+//!
+//! A directory is a log's if it has the manifest; one without must be empty. What does not fit is refused before anything is
+//! changed, and nothing is ever deleted.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use rusqlite::{Connection, OpenFlags};
+
+use super::meta::{self, Clock, Fact, State};
+use super::topics::{LoggedTopic, LoggedTopics};
+use super::{DiskLog, DiskLogOptions, OpenLogError, Writer, bytes, wal};
+use crate::epochs::Epochs;
+use crate::log::{Durability, LogContents};
+use crate::{Epoch, TopicName};
+
+const MANIFEST: &str = "sse-log.json";
+const LOCK: &str = "LOCK";
+pub(super) const DATABASE: &str = "log.sqlite";
+pub(super) const WAL: &str = "log.sqlite-wal";
+/// What a log's directory may hold.
+pub(super) const FILES: [&str; 6] = [MANIFEST, "sse-log.json.new", LOCK, DATABASE, WAL, "log.sqlite-shm"];
+const FORMAT: i64 = 1;
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS records (seq INTEGER PRIMARY KEY, record BLOB NOT NULL);
+    CREATE TABLE IF NOT EXISTS topic_index (topic INTEGER, seq INTEGER, PRIMARY KEY (topic, seq)) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS given_ids
+        (id INTEGER, topic INTEGER, seq INTEGER, PRIMARY KEY (id, topic, seq)) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS topics (id INTEGER PRIMARY KEY, name TEXT NOT NULL, newest INTEGER NOT NULL,
+        trimmed_to INTEGER NOT NULL, bytes INTEGER NOT NULL, closed INTEGER NOT NULL, closed_at INTEGER NOT NULL, sum INTEGER NOT NULL);
+    CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, value TEXT NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID;";
+
+/// Memory for pages of the writer's, and of each reader's.
+const WRITER_CACHE_KIB: i64 = 32 * 1024;
+const READER_CACHE_KIB: i64 = 2 * 1024;
+
+impl DiskLog {
+    /// Opens the log, or begins one in an empty directory.
+    ///
+    /// # Errors
+    /// An [`OpenLogError`]; the directory is as it was then.
+    pub fn open(options: DiskLogOptions) -> Result<(Self, LogContents), OpenLogError> {
+        let dir = &options.dir;
+        let is_new = check_directory(dir)?;
+        let fresh = Epoch::random().map_err(|error| io_error(dir)(io::Error::other(error.to_string())))?;
+        let lock = lock(dir)?;
+        if is_new {
+            write_manifest(dir, "new")?;
+        }
+        let tail = wal::look(&dir.join(WAL)).map_err(io_error(&dir.join(WAL)))?;
+        let storage = |error: rusqlite::Error| OpenLogError::Storage { dir: dir.clone(), source: error.into() };
+        let connection = writer(dir).map_err(storage)?;
+        connection.execute_batch(SCHEMA).map_err(storage)?;
+        let mut opened = Opened::read(&connection, &options, tail.is_damaged).map_err(storage)?;
+        let mut contents = opened.begin(&connection, fresh, options.durability).map_err(storage)?;
+        contents.incomplete_bytes = tail.incomplete_bytes;
+        if is_new {
+            write_manifest(dir, "ready")?;
+        }
+        let wal = File::open(dir.join(WAL)).map_err(io_error(&dir.join(WAL)))?;
+        let next_topic = opened.topics.iter().map(|(_, topic)| topic.id).max().unwrap_or(0) + 1;
+        let rules = options.retention_by_topic.clone();
+        let log = Self {
+            dir: dir.clone(),
+            writer: Mutex::new(Writer { connection, wal, level: None, next_topic, rules }),
+            readers: Mutex::default(),
+            topics: RwLock::new(opened.topics),
+            clock: opened.clock,
+            retention: options.retention,
+            tending: Mutex::default(),
+            _lock: lock,
+        };
+        Ok((log, contents))
+    }
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> OpenLogError + use<> {
+    let path = path.to_owned();
+    move |source| OpenLogError::Io { path, source }
+}
+
+/// Whether a log is to be begun here; refuses what is no log's.
+fn check_directory(dir: &Path) -> Result<bool, OpenLogError> {
+    fs::create_dir_all(dir).map_err(io_error(dir))?;
+    let not_a_log = |path: PathBuf, problem: &str| OpenLogError::NotALog { path, problem: problem.to_owned() };
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir).map_err(io_error(dir))? {
+        names.push(entry.map_err(io_error(dir))?.file_name());
+    }
+    let is_foreign = |name: &std::ffi::OsString| !FILES.iter().any(|known| name == known) && name != "lost+found";
+    if let Some(foreign) = names.iter().find(|name| is_foreign(name)) {
+        return Err(not_a_log(dir.join(foreign), "this is no file of a log"));
+    }
+    let manifest = dir.join(MANIFEST);
+    if !names.iter().any(|name| name == MANIFEST) {
+        return match names.iter().find(|name| *name != LOCK && *name != "lost+found") {
+            Some(_) => Err(not_a_log(manifest, "it is missing, and the directory is not empty")),
+            None => Ok(true),
+        };
+    }
+    let text = fs::read_to_string(&manifest).map_err(io_error(&manifest))?;
+    let Manifest { format, state } =
+        serde_json::from_str(&text).map_err(|error| not_a_log(manifest.clone(), &error.to_string()))?;
+    if format != FORMAT {
+        return Err(OpenLogError::Version { dir: dir.to_owned(), found: format, known: FORMAT });
+    }
+    match &*state {
+        "new" => Ok(true),
+        "ready" if !names.iter().any(|name| name == DATABASE) => Err(not_a_log(dir.join(DATABASE), "it is missing")),
+        "ready" => Ok(false),
+        _ => Err(not_a_log(manifest, "its state is neither new nor ready")),
+    }
+}
+
+/// What tells a log's directory from any other.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    format: i64,
+    /// `new` until the database is there: nothing was promised until then.
+    state: String,
+}
+
+fn write_manifest(dir: &Path, state: &str) -> Result<(), OpenLogError> {
+    let (unfinished, manifest) = (dir.join("sse-log.json.new"), dir.join(MANIFEST));
+    let text = serde_json::to_string(&Manifest { format: FORMAT, state: state.to_owned() });
+    let write = || {
+        let mut file = File::create(&unfinished)?;
+        file.write_all(text.map_err(io::Error::other)?.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&unfinished, &manifest)?;
+        File::open(dir)?.sync_all()
+    };
+    write().map_err(io_error(&manifest))
+}
+
+fn lock(dir: &Path) -> Result<File, OpenLogError> {
+    let path = dir.join(LOCK);
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(io_error(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(OpenLogError::InUse { dir: dir.to_owned() }),
+        Err(fs::TryLockError::Error(error)) => Err(io_error(&path)(error)),
+    }
+}
+
+fn writer(dir: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(dir.join(DATABASE))?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    // SQLite's own checkpoint drops its errors; `tend` runs one that does not.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+pub(super) fn reader(dir: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(dir.join(DATABASE), flags)?;
+    connection.pragma_update(None, "query_only", true)?;
+    connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    Ok(connection)
+}
+
+/// What a database holds.
+struct Opened {
+    topics: LoggedTopics,
+    state: Option<State>,
+    epochs: Option<Epochs>,
+    /// The last sequence that was given, as far as the log knows.
+    given: u64,
+    closed: Vec<TopicName>,
+    clock: Clock,
+    /// Something is missing, nobody knows what.
+    is_damaged: bool,
+}
+
+impl Opened {
+    fn read(connection: &Connection, options: &DiskLogOptions, is_torn: bool) -> rusqlite::Result<Self> {
+        let last = last_record(connection)?;
+        let clock = Clock::new(last.as_ref().map_or(0, |(_, at)| *at));
+        let mut topics = LoggedTopics::default();
+        topics.forgotten_to = number(connection, Fact::ForgottenTo)?.unwrap_or(0);
+        let mut is_damaged = is_torn;
+        let closed = load_topics(connection, options, &clock, &mut topics, &mut is_damaged)?;
+        topics.holes = holes(connection)?;
+        let in_records = last.map_or(0, |(sequence, _)| sequence);
+        let noted = number(connection, Fact::Newest)?;
+        topics.newest =
+            in_records.max(noted.unwrap_or(0)).max(topics.iter().map(|(_, topic)| topic.newest).max().unwrap_or(0));
+        let is_trimmed = |newest: u64| topics.iter().any(|(_, topic)| topic.trimmed_to == newest);
+        is_damaged |= topics.newest > in_records && !is_trimmed(topics.newest) && topics.forgotten_to < topics.newest;
+        let state = meta::read_state(connection)?;
+        let epochs = Fact::Epochs.read(connection)?.as_deref().and_then(meta::parse_epochs);
+        let given = number(connection, Fact::Given)?
+            .unwrap_or(0)
+            .max(topics.newest)
+            .max(topics.holes.iter().copied().max().unwrap_or(0));
+        // Once there were records, these facts were there as well.
+        is_damaged |= topics.newest > 0 && (state.is_none() || epochs.is_none() || noted.is_none());
+        Ok(Self { topics, state, epochs, given, closed, clock, is_damaged })
+    }
+
+    /// Decides which epoch goes on, and notes that the log is in use.
+    fn begin(
+        &mut self,
+        connection: &Connection,
+        fresh: Epoch,
+        durability: Durability,
+    ) -> rusqlite::Result<LogContents> {
+        let goes_on = matches!(self.state, Some(State::Clean | State::Synced)) && !self.is_damaged;
+        if self.is_damaged {
+            // Whoever comes back from before is told of a loss here, where no event will ever be.
+            self.given += 1;
+            self.topics.holes.push(self.given);
+            let holes: Vec<String> = self.topics.holes.iter().map(u64::to_string).collect();
+            Fact::Holes.write(connection, &holes.join(" "))?;
+        }
+        let epochs = match self.epochs.take() {
+            Some(epochs) if goes_on => epochs,
+            Some(epochs) => epochs.followed_by(fresh, self.topics.newest),
+            None => Epochs::new(fresh),
+        };
+        Fact::Epochs.write(connection, &meta::epochs_text(&epochs))?;
+        Fact::Given.write(connection, &self.given.to_string())?;
+        Fact::State.write(connection, State::in_use(durability).as_str())?;
+        // In the main file: a missing write-ahead log is noticed by it.
+        connection.wal_checkpoint_v2(None::<&str>, rusqlite::wal::CheckpointMode::PASSIVE)?;
+        let closed = std::mem::take(&mut self.closed);
+        Ok(LogContents { epochs, newest: self.given, closed, is_damaged: self.is_damaged, incomplete_bytes: 0 })
+    }
+}
+
+fn number(connection: &Connection, fact: Fact) -> rusqlite::Result<Option<u64>> {
+    Ok(fact.read(connection)?.and_then(|text| text.parse().ok()))
+}
+
+/// The last record's sequence and time, if it can be read.
+fn last_record(connection: &Connection) -> rusqlite::Result<Option<(u64, u64)>> {
+    let mut statement = connection.prepare("SELECT seq, record FROM records ORDER BY seq DESC LIMIT 1")?;
+    let mut rows = statement.query([])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let sequence = row.get::<_, i64>(0)?.cast_unsigned();
+    let at = bytes::decode(sequence, row.get_ref(1)?.as_blob()?).map_or(0, |stored| stored.at);
+    Ok(Some((sequence, at)))
+}
+
+fn holes(connection: &Connection) -> rusqlite::Result<Vec<u64>> {
+    let text = Fact::Holes.read(connection)?.unwrap_or_default();
+    Ok(text.split_whitespace().filter_map(|hole| hole.parse().ok()).collect())
+}
+
+/// Reads the topics' rows and compares them with their index. Gives back those that are closed.
+fn load_topics(
+    connection: &Connection,
+    options: &DiskLogOptions,
+    clock: &Clock,
+    topics: &mut LoggedTopics,
+    is_damaged: &mut bool,
+) -> rusqlite::Result<Vec<TopicName>> {
+    let mut indexed = count_index(connection)?;
+    let mut closed = Vec::new();
+    let mut statement =
+        connection.prepare("SELECT id, name, newest, trimmed_to, closed, closed_at, sum, bytes FROM topics")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (Ok(name), Ok(id)) = (row.get::<_, String>(1), row.get::<_, i64>(0)) else {
+            *is_damaged = true;
+            continue;
+        };
+        let number = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
+        let (newest, trimmed_to, end, closed_at) = (number(2)?, number(3)?, number(4)?, number(5)?);
+        let row_sum = topic_sum(id, &name, newest, trimmed_to, end, closed_at);
+        let name = match TopicName::parse(&name) {
+            Ok(name) if row.get::<_, i64>(6)? == row_sum => name,
+            _ => {
+                *is_damaged = true;
+                continue;
+            }
+        };
+        let (in_index, events) = indexed.remove(&id).unwrap_or((0, 0));
+        let rule = options.retention_by_topic.iter().position(|(selector, _)| selector.matches(name.as_str()));
+        let is_short = in_index < newest && trimmed_to < newest;
+        let topic = LoggedTopic {
+            id,
+            newest: newest.max(in_index),
+            trimmed_to,
+            events,
+            bytes: number(7)?,
+            closed: end,
+            closed_at,
+            rule,
+            damaged_to: if is_short { newest } else { 0 },
+        };
+        let age = Duration::from_millis(clock.now().saturating_sub(closed_at));
+        if end > 0 && end == topic.newest && age <= options.closed_topic_age {
+            closed.push(name.clone());
+        }
+        topics.set(&name, topic);
+    }
+    // Rows of an index without a topic.
+    *is_damaged |= !indexed.is_empty();
+    let (events, bytes) =
+        connection.query_row("SELECT count(*), coalesce(sum(length(record)), 0) FROM records", [], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+        })?;
+    (topics.events, topics.bytes) = (events.cast_unsigned(), bytes.cast_unsigned());
+    Ok(closed)
+}
+
+/// For each topic the last sequence in the index, and how many there are.
+fn count_index(connection: &Connection) -> rusqlite::Result<HashMap<i64, (u64, u64)>> {
+    let mut statement = connection.prepare("SELECT topic, max(seq), count(*) FROM topic_index GROUP BY topic")?;
+    let rows = statement.query_map([], |row| {
+        Ok((row.get(0)?, (row.get::<_, i64>(1)?.cast_unsigned(), row.get::<_, i64>(2)?.cast_unsigned())))
+    })?;
+    rows.collect()
+}
+
+pub(super) fn topic_sum(id: i64, name: &str, newest: u64, trimmed_to: u64, closed: u64, closed_at: u64) -> i64 {
+    meta::sum(name, &format!("{id} {newest} {trimmed_to} {closed} {closed_at}"))
+}

@@ -1,0 +1,336 @@
+//! Reading: pages of events, each compared with what its topic must have had before it.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+
+use parking_lot::RwLock;
+use rusqlite::{Connection, OptionalExtension, params};
+use sse_wire::EventId;
+
+use super::append::id_key;
+use super::bytes::{self, Stored};
+use super::topics::LoggedTopics;
+use crate::log::{LogRead, Page, Record, Step};
+use crate::{GapReason, Selector, TopicName};
+
+/// What was known of the topics before the snapshot that a page is read from.
+#[derive(Debug)]
+pub(super) struct View {
+    /// Topics followed by name, if nothing else is followed: their ids and their last events.
+    exact: Option<Vec<(i64, u64)>>,
+    /// What is missing at the start.
+    loss: Option<(u64, GapReason)>,
+    /// The last event that the log must have.
+    newest: u64,
+}
+
+impl View {
+    pub(super) fn new(topics: &LoggedTopics, wanted: &LogRead<'_>) -> Self {
+        let LogRead { followed, after, up_to } = *wanted;
+        let names = followed.iter().map(Selector::as_exact).collect::<Option<Vec<_>>>();
+        let mut view = Self { exact: None, loss: None, newest: topics.newest };
+        match names {
+            Some(names) => {
+                let mut exact = Vec::with_capacity(names.len());
+                for name in names {
+                    match topics.get(name) {
+                        Some(topic) => {
+                            exact.push((topic.id, topic.newest));
+                            view.lose(topic.trimmed_to, GapReason::Trimmed, after);
+                            view.lose(topic.damaged_to, GapReason::Damaged, after);
+                        }
+                        None => view.lose(topics.forgotten_to, GapReason::Unknown, after),
+                    }
+                }
+                exact.sort_unstable();
+                exact.dedup();
+                view.exact = Some(exact);
+            }
+            // Whoever is behind all of these has lost nothing: then nobody has to look at every topic.
+            None if topics.trimmed_max.max(topics.forgotten_to) > after || topics.holes_after(after) => {
+                view.lose(topics.forgotten_to, GapReason::Unknown, after);
+                let is_followed = |name: &TopicName| followed.iter().any(|selector| selector.matches(name.as_str()));
+                for (_, topic) in topics.iter().filter(|(name, _)| is_followed(name)) {
+                    view.lose(topic.trimmed_to, GapReason::Trimmed, after);
+                    view.lose(topic.damaged_to, GapReason::Damaged, after);
+                }
+            }
+            None => (),
+        }
+        for &hole in topics.holes.iter().filter(|hole| **hole <= up_to) {
+            view.lose(hole, GapReason::Damaged, after);
+        }
+        // What lies beyond the read is told by the next.
+        view.loss = view.loss.map(|(lost_to, reason)| (lost_to.min(up_to), reason));
+        view
+    }
+
+    fn lose(&mut self, lost_to: u64, reason: GapReason, after: u64) {
+        if lost_to > after && self.loss.is_none_or(|(known, _)| lost_to > known) {
+            self.loss = Some((lost_to, reason));
+        }
+    }
+}
+
+/// Reads on, in one snapshot.
+pub(super) fn page(
+    connection: &Connection,
+    topics: &RwLock<LoggedTopics>,
+    view: &View,
+    wanted: &LogRead<'_>,
+) -> rusqlite::Result<Page> {
+    let snapshot = connection.unchecked_transaction()?;
+    let mut reading =
+        Reading { topics, wanted, seen: HashMap::default(), loss: view.loss, page: Page::default(), bytes: 0 };
+    match &view.exact {
+        Some(exact) => merge(&snapshot, exact, &mut reading)?,
+        None => scan(&snapshot, view, &mut reading)?,
+    }
+    let mut page = reading.finish();
+    page.steps.dedup();
+    Ok(page)
+}
+
+/// A page under way.
+struct Reading<'a> {
+    topics: &'a RwLock<LoggedTopics>,
+    wanted: &'a LogRead<'a>,
+    /// The last event read of each topic.
+    seen: HashMap<TopicName, u64, ahash::RandomState>,
+    /// To be told when the page comes to it.
+    loss: Option<(u64, GapReason)>,
+    page: Page,
+    bytes: usize,
+}
+
+impl Reading<'_> {
+    fn is_full(&self) -> bool {
+        self.page.steps.len() >= LogRead::EVENTS_MAX || self.bytes >= LogRead::BYTES_MAX
+    }
+
+    fn lost(&mut self, up_to: u64, reason: GapReason) {
+        self.tell_loss(up_to);
+        self.page.steps.push(Step::Lost { up_to, reason });
+    }
+
+    /// Tells of the loss at the start, if the page has come to `sequence`.
+    fn tell_loss(&mut self, sequence: u64) {
+        if let Some((up_to, reason)) = self.loss.take_if(|(up_to, _)| *up_to <= sequence) {
+            self.page.steps.push(Step::Lost { up_to, reason });
+        }
+    }
+
+    /// Takes a record in, after comparing what it says of its topics with what was read of them.
+    fn take(&mut self, sequence: u64, record: Option<&[u8]>) {
+        let Some(Stored { record, previous, .. }) = record.and_then(|bytes| bytes::decode(sequence, bytes)) else {
+            return self.lost(sequence, GapReason::Damaged);
+        };
+        let (mut is_visible, mut missing) = (false, None::<(u64, GapReason)>);
+        for (topic, &previous) in record.topics.iter().zip(&previous) {
+            if !self.wanted.followed.iter().any(|selector| selector.matches(topic.as_str())) {
+                continue;
+            }
+            let trimmed_to = self.topics.read().extent(topic).trimmed_to;
+            is_visible |= sequence > trimmed_to;
+            let seen = self.seen.insert(topic.clone(), sequence).unwrap_or(self.wanted.after);
+            if previous > seen {
+                let reason = if previous <= trimmed_to { GapReason::Trimmed } else { GapReason::Damaged };
+                missing = missing.max_by_key_or((previous, reason));
+            }
+        }
+        if !is_visible {
+            return;
+        }
+        self.tell_loss(sequence);
+        // A loss that was told already covers it.
+        let told = self.page.steps.iter().rev().find_map(|step| match step {
+            Step::Lost { up_to, .. } => Some(*up_to),
+            Step::Record(_) => None,
+        });
+        if let Some((up_to, reason)) = missing.filter(|(up_to, _)| told.is_none_or(|told| told < *up_to)) {
+            self.page.steps.push(Step::Lost { up_to, reason });
+        }
+        self.bytes += record.frame.chunk().len();
+        self.page.steps.push(Step::Record(record));
+    }
+
+    fn stop_at(&mut self, covered_to: u64) {
+        self.page.covered_to = covered_to;
+    }
+
+    fn finish(mut self) -> Page {
+        self.tell_loss(self.page.covered_to);
+        self.page
+    }
+}
+
+/// The later of two.
+trait Later {
+    fn max_by_key_or(self, other: (u64, GapReason)) -> Self;
+}
+
+impl Later for Option<(u64, GapReason)> {
+    fn max_by_key_or(self, other: (u64, GapReason)) -> Self {
+        Some(self.filter(|known| known.0 >= other.0).unwrap_or(other))
+    }
+}
+
+/// Topics followed by name: their indexes, merged.
+fn merge(connection: &Connection, exact: &[(i64, u64)], reading: &mut Reading<'_>) -> rusqlite::Result<()> {
+    let LogRead { after, up_to, .. } = *reading.wanted;
+    let mut heads: BinaryHeap<Reverse<(u64, usize)>> = BinaryHeap::new();
+    let mut indexes: Vec<Index> =
+        exact.iter().map(|&(topic, _)| Index { topic, after, ahead: VecDeque::new() }).collect();
+    for (place, index) in indexes.iter_mut().enumerate() {
+        heads.extend(index.next(connection, up_to)?.map(|sequence| Reverse((sequence, place))));
+    }
+    let mut fetch = connection.prepare_cached("SELECT record FROM records WHERE seq = ?")?;
+    let mut last = after;
+    while let Some(Reverse((sequence, place))) = heads.pop() {
+        if reading.is_full() {
+            reading.stop_at(last);
+            return Ok(());
+        }
+        heads.extend(indexes[place].next(connection, up_to)?.map(|next| Reverse((next, place))));
+        // An event of several topics comes once.
+        if sequence == last {
+            continue;
+        }
+        last = sequence;
+        let mut rows = fetch.query([sequence.cast_signed()])?;
+        match rows.next()? {
+            Some(row) => reading.take(sequence, Some(row.get_ref(0)?.as_blob()?)),
+            None => reading.take(sequence, None),
+        }
+    }
+    // Every topic has come to its last event, or that is missing.
+    for (index, &(_, newest)) in indexes.iter().zip(exact) {
+        if newest <= up_to && newest > index.after && !reading.is_trimmed(newest) {
+            reading.lost(newest, GapReason::Damaged);
+        }
+    }
+    reading.stop_at(up_to);
+    Ok(())
+}
+
+impl Reading<'_> {
+    /// Whether a topic that is followed was trimmed to here.
+    fn is_trimmed(&self, sequence: u64) -> bool {
+        let topics = self.topics.read();
+        let names = self.wanted.followed.iter().filter_map(Selector::as_exact);
+        names.filter_map(|name| topics.get(name)).any(|topic| topic.newest == sequence && topic.trimmed_to >= sequence)
+    }
+}
+
+/// One topic's sequences, a few at a time.
+struct Index {
+    topic: i64,
+    /// The last one taken.
+    after: u64,
+    ahead: VecDeque<u64>,
+}
+
+impl Index {
+    const AHEAD: i64 = 64;
+
+    fn next(&mut self, connection: &Connection, up_to: u64) -> rusqlite::Result<Option<u64>> {
+        if self.ahead.is_empty() {
+            let mut statement = connection.prepare_cached(
+                "SELECT seq FROM topic_index WHERE topic = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
+            )?;
+            let bounds = params![self.topic, self.after.cast_signed(), up_to.cast_signed(), Self::AHEAD];
+            for sequence in statement.query_map(bounds, |row| row.get::<_, i64>(0))? {
+                let sequence = sequence?.cast_unsigned();
+                check_order(self.ahead.back().copied().unwrap_or(self.after), sequence, up_to)?;
+                self.ahead.push_back(sequence);
+            }
+        }
+        let next = self.ahead.pop_front();
+        self.after = next.unwrap_or(self.after);
+        Ok(next)
+    }
+}
+
+/// Templates and `*`: all records, those not wanted passed over.
+fn scan(connection: &Connection, view: &View, reading: &mut Reading<'_>) -> rusqlite::Result<()> {
+    let LogRead { followed, after, up_to } = *reading.wanted;
+    let mut statement =
+        connection.prepare_cached("SELECT seq, record FROM records WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?")?;
+    let mut rows = statement.query(params![after.cast_signed(), up_to.cast_signed(), LogRead::SCANNED_MAX as i64])?;
+    let (mut last, mut scanned) = (after, 0);
+    while let Some(row) = rows.next()? {
+        if reading.is_full() {
+            reading.stop_at(last);
+            return Ok(());
+        }
+        let sequence = row.get::<_, i64>(0)?.cast_unsigned();
+        check_order(last, sequence, up_to)?;
+        last = sequence;
+        scanned += 1;
+        let bytes = row.get_ref(1)?.as_blob()?;
+        match bytes::decode(last, bytes) {
+            Some(stored) if !is_followed(&stored.record, followed) => (),
+            _ => reading.take(last, Some(bytes)),
+        }
+    }
+    if scanned == LogRead::SCANNED_MAX {
+        reading.stop_at(last);
+        return Ok(());
+    }
+    let is_missing = view.newest <= up_to && view.newest > last && view.newest > reading.topics.read().trimmed_max;
+    if is_missing {
+        reading.lost(view.newest, GapReason::Damaged);
+    }
+    reading.stop_at(up_to);
+    Ok(())
+}
+
+/// A damaged tree may give anything: what it gives out of order is not believed.
+fn check_order(last: u64, sequence: u64, up_to: u64) -> rusqlite::Result<()> {
+    if (last + 1..=up_to).contains(&sequence) { Ok(()) } else { Err(rusqlite::Error::InvalidQuery) }
+}
+
+fn is_followed(record: &Record, followed: &[Selector]) -> bool {
+    record.topics.iter().any(|topic| followed.iter().any(|selector| selector.matches(topic.as_str())))
+}
+
+/// Events of one id that are looked at, the earliest first.
+const GIVEN_MAX: i64 = 10_000;
+
+/// The events with this id in what is followed: of topics by name, or of all and then compared.
+pub(super) fn find_given(
+    connection: &Connection,
+    followed: &[Selector],
+    topics: &[i64],
+    has_patterns: bool,
+    id: &EventId,
+) -> rusqlite::Result<Vec<Record>> {
+    let key = id_key(id.as_str());
+    let mut sequences: Vec<i64> = Vec::new();
+    if has_patterns {
+        let mut all =
+            connection.prepare_cached("SELECT DISTINCT seq FROM given_ids WHERE id = ? ORDER BY seq LIMIT ?")?;
+        for sequence in all.query_map(params![key, GIVEN_MAX], |row| row.get(0))? {
+            sequences.push(sequence?);
+        }
+    } else {
+        let mut of_topic =
+            connection.prepare_cached("SELECT seq FROM given_ids WHERE id = ? AND topic = ? ORDER BY seq LIMIT 64")?;
+        for topic in topics {
+            for sequence in of_topic.query_map(params![key, topic], |row| row.get(0))? {
+                sequences.push(sequence?);
+            }
+        }
+        sequences.sort_unstable();
+        sequences.dedup();
+    }
+    let mut fetch = connection.prepare_cached("SELECT record FROM records WHERE seq = ?")?;
+    let mut found = Vec::new();
+    for sequence in sequences {
+        let record: Option<Vec<u8>> = fetch.query_row([sequence], |row| row.get(0)).optional()?;
+        let stored = record.and_then(|bytes| bytes::decode(sequence.cast_unsigned(), &bytes));
+        let is_it = |record: &Record| record.given_id.as_ref() == Some(id) && is_followed(record, followed);
+        found.extend(stored.map(|stored| stored.record).filter(is_it));
+    }
+    Ok(found)
+}
