@@ -92,17 +92,18 @@ impl Hub {
     /// [`PublishError::Skipped`]. With a log they share a commit, or a few.
     pub fn submit_all(&self, publications: Vec<Publication>) -> Vec<Submission> {
         let chain = Arc::new(Chain::default());
+        // Kept apart from the chain: those before one that is not even queued are still committed.
+        let mut is_over = false;
         let submit = |publication| {
-            if chain.is_broken() {
+            if is_over || chain.is_broken() {
                 return Submission::known(Err(PublishError::Skipped));
             }
-            match &self.inner.durable {
-                None => {
-                    let published = self.publish_now(&publication);
-                    Submission::known(published.inspect_err(|_| chain.break_off()))
-                }
+            let submission = match &self.inner.durable {
+                None => Submission::known(self.publish_now(&publication)),
                 Some(durable) => self.enqueue(durable, publication, Some(chain.clone())),
-            }
+            };
+            is_over = submission.is_refused();
+            submission
         };
         publications.into_iter().map(submit).collect()
     }
@@ -118,14 +119,11 @@ impl Hub {
         let answer = Arc::new(Answer::default());
         let enqueued = self.check(&publication).and_then(|()| {
             let draft = publication.draft();
-            durable.queue.push(Pending::Event { publication, draft, answer: answer.clone(), chain: chain.clone() })
+            durable.queue.push(Pending::Event { publication, draft, answer: answer.clone(), chain })
         });
         match enqueued {
             Ok(()) => Submission::waiting(answer),
-            Err(error) => {
-                chain.iter().for_each(|chain| chain.break_off());
-                Submission::known(Err(error))
-            }
+            Err(error) => Submission::known(Err(error)),
         }
     }
 

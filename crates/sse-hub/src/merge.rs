@@ -111,9 +111,9 @@ impl Merge {
         self.reader.lock().leave_rings();
     }
 
-    /// The log was read up to `cursor`: goes on with the rings.
-    pub(crate) fn enter_rings(&self, cursor: u64) {
-        self.reader.lock().enter_rings(cursor);
+    /// The log was read up to `cursor`: goes on with the rings, where so many topics can still end.
+    pub(crate) fn enter_rings(&self, cursor: u64, open: Option<usize>) {
+        self.reader.lock().enter_rings(cursor, open);
     }
 
     /// A topic followed by name has ended, as the log tells; true if it was the last.

@@ -90,9 +90,10 @@ impl Reader {
         self.judge = LagJudge::default();
     }
 
-    /// It has read everything up to `cursor`, and goes on with the rings.
-    pub(crate) fn enter_rings(&mut self, cursor: u64) {
+    /// It has read everything up to `cursor`, and goes on with the rings. `open` is as in [`ReaderStart`].
+    pub(crate) fn enter_rings(&mut self, cursor: u64, open: Option<usize>) {
         self.is_replaying = false;
+        self.open = open.unwrap_or(usize::MAX);
         self.pass_over(cursor);
         self.look_again();
     }
@@ -104,6 +105,7 @@ impl Reader {
     }
 
     pub(crate) fn start(&mut self, start: ReaderStart) {
+        self.is_replaying = false;
         self.cursor = start.cursor;
         self.known = start.known;
         self.told = start.gap.unwrap_or(0);
@@ -131,9 +133,14 @@ impl Reader {
     fn next_in(&self, ring: &Ring, excused: u64) -> Option<Next> {
         let floor = ring.dropped_up_to();
         if floor > self.cursor.max(excused) {
-            return Some(Next::Gap { floor, from: self.cursor });
+            return Some(self.gone(floor));
         }
         ring.first_after(self.cursor).map(|entry| Next::Frame(entry.sequence))
+    }
+
+    /// What comes next in a topic whose frames up to `floor` are gone.
+    fn gone(&self, floor: u64) -> Next {
+        if self.has_log { Next::InLog { after: self.cursor } } else { Next::Gap { floor, from: self.cursor } }
     }
 
     /// Reads what lies at or below `settled`. What a topic has beyond stays in the heap: the append that brought it came
@@ -196,8 +203,8 @@ impl Reader {
         match next {
             // The same loss was told of another topic.
             Next::Gap { floor, .. } if floor <= self.told => Step::On(self.next_in(ring, self.told)),
-            Next::Gap { .. } if !batch.is_empty() => Step::Deliver(next),
-            Next::Gap { .. } if self.has_log => Step::Below(next),
+            Next::Gap { .. } | Next::InLog { .. } if !batch.is_empty() => Step::Deliver(next),
+            Next::InLog { .. } => Step::Below(next),
             Next::Gap { floor, from } => {
                 self.pass_over(floor);
                 let missed = Missed { from, resumed_after: floor, reason: GapReason::Lagged };
@@ -206,9 +213,7 @@ impl Reader {
             // The same event came from another topic, or was lost in another.
             Next::Frame(sequence) if sequence <= self.cursor => Step::On(self.next_in(ring, self.told)),
             // It was dropped before it was read.
-            Next::Frame(sequence) if floor >= sequence && !self.will_tell(floor) => {
-                Step::On(Some(Next::Gap { floor, from: self.cursor }))
-            }
+            Next::Frame(sequence) if floor >= sequence && !self.will_tell(floor) => Step::On(Some(self.gone(floor))),
             Next::Frame(sequence) => self.take_frames(sequence, topic, ring, up_to, grants, batch),
         }
     }
@@ -305,7 +310,7 @@ impl Reader {
             let next = match unread.topic.lock().ring.newest_seen(self.cursor, sight) {
                 Some(newest) => Some(Next::Frame(newest)),
                 // What it has lost is told, what it is not to see is passed over.
-                None => Some(unread.next).filter(|next| matches!(next, Next::Gap { .. })),
+                None => Some(unread.next).filter(|next| !matches!(next, Next::Frame(_))),
             };
             self.put_back(unread.topic, next);
         }

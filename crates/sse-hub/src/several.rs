@@ -91,6 +91,7 @@ impl Several {
             {
                 self.still_open(*sequence)?;
             }
+            self.merge.leave_rings();
             return Ok(Started::InLog(from));
         }
         let position = match &wanted {
@@ -111,7 +112,7 @@ impl Several {
         let asks_for_all = matches!(wanted, Wanted::Earliest);
         let gap = (floor.sequence > cursor && !asks_for_all).then_some(floor.sequence);
         let known = if asks_for_all { floor.sequence.min(settled) } else { floor.sequence };
-        let open = if self.groups.is_empty() { Some(self.still_open(cursor)?) } else { None };
+        let open = self.can_end_after(cursor)?;
         self.merge.start(ReaderStart { cursor, known, gap, topics: extent.topics, open });
 
         let first = lost.map(|reason| start.gap(hub.epoch(), cursor, reason));
@@ -134,9 +135,22 @@ impl Several {
         if extent.floor_max.sequence > cursor {
             return Ok(false);
         }
-        let open = if self.groups.is_empty() { Some(self.still_open(cursor)?) } else { None };
+        let open = self.can_end_after(cursor)?;
         self.merge.start(ReaderStart { cursor, known: cursor, gap: None, topics: extent.topics, open });
         Ok(true)
+    }
+
+    /// Goes on with the rings after `cursor`, up to which the log was read since they were left.
+    pub(crate) fn go_on_after(&self, hub: &Hub, cursor: u64) -> Result<(), SubscribeError> {
+        // An end that the log told of is in the rings when they are looked at, and one that could not be read there as well.
+        hub.inner.order.settled(self.merge.shards());
+        self.merge.enter_rings(cursor, self.can_end_after(cursor)?);
+        Ok(())
+    }
+
+    /// How many named topics can still end; `None` if selectors keep the stream open.
+    fn can_end_after(&self, cursor: u64) -> Result<Option<usize>, SubscribeError> {
+        if self.groups.is_empty() { self.still_open(cursor).map(Some) } else { Ok(None) }
     }
 
     /// How many named topics have something to come after `cursor`: their next events, or at least their end.

@@ -234,17 +234,21 @@ impl Subscription {
         let Some(logged) = &mut self.logged else { return true };
         logged.replay = None;
         match &self.place {
-            Following::One { topic, key } => match topic.enter_ring(*key, cursor) {
-                Entered::On => (),
-                Entered::Watch => self.hub.inner.watch(topic.clone()),
-                Entered::Over => return false,
-            },
+            Following::One { topic, key } => {
+                // Whatever the log had is in the ring: nothing at or below `cursor` comes to it any more.
+                self.hub.inner.order.settled(&[topic.shard as usize]);
+                match topic.enter_ring(*key, cursor) {
+                    Entered::On => (),
+                    Entered::Watch => self.hub.inner.watch(topic.clone()),
+                    Entered::Over => return false,
+                }
+            }
             Following::Several(several) if logged.is_starting => match several.start_after(&self.hub, cursor) {
                 Ok(true) => logged.is_starting = false,
                 Ok(false) => logged.replay_from(cursor),
                 Err(_) => return false,
             },
-            Following::Several(several) => several.merge.enter_rings(cursor),
+            Following::Several(several) => return several.go_on_after(&self.hub, cursor).is_ok(),
         }
         true
     }

@@ -19,6 +19,8 @@ pub(crate) enum Next {
     Frame(u64),
     /// Frames up to `floor` are gone, as was seen when the reader stood at `from`.
     Gap { floor: u64, from: u64 },
+    /// Frames after this sequence are gone, and the log has them: nothing of any topic is read before that was.
+    InLog { after: u64 },
 }
 
 impl Next {
@@ -26,6 +28,7 @@ impl Next {
         match self {
             Self::Frame(sequence) => sequence,
             Self::Gap { floor, .. } => floor,
+            Self::InLog { after } => after,
         }
     }
 
@@ -34,6 +37,7 @@ impl Next {
         match self {
             Self::Frame(sequence) => sequence,
             Self::Gap { floor, .. } => floor - 1,
+            Self::InLog { after } => after,
         }
     }
 
@@ -41,7 +45,7 @@ impl Next {
     pub(crate) fn read_from(self, cursor: u64) -> u64 {
         match self {
             Self::Frame(sequence) => cursor.max(sequence - 1),
-            Self::Gap { .. } => cursor,
+            Self::Gap { .. } | Self::InLog { .. } => cursor,
         }
     }
 }

@@ -210,20 +210,16 @@ impl Committer {
         (batch.records, batch.last)
     }
 
-    /// Nothing of the batch is published.
+    /// Nothing of the batch is published. After a full disk its numbers, which nobody has seen, are given again; what is told
+    /// of as given is in the log. After a failure none are.
     fn refuse(&self, batch: Batch, error: &LogError) {
-        let hub = &self.hub.inner;
         for accepted in batch.accepted {
-            hub.release(&accepted.entry, accepted.cost);
+            self.hub.inner.release(&accepted.entry, accepted.cost);
             accepted.chain.iter().for_each(|chain| chain.break_off());
             accepted.answer.give(Err(match error {
                 LogError::Full(_) => PublishError::LogFull,
                 LogError::Failed(_) => PublishError::LogFailed,
             }));
-        }
-        // Nobody has seen these numbers, but the disk may have: they are not given again. After a failure none are.
-        if matches!(error, LogError::Full(_)) {
-            hub.order.skip_to(batch.last);
         }
     }
 

@@ -24,6 +24,8 @@ pub(crate) struct Reads {
 #[derive(Debug, Default)]
 struct State {
     jobs: VecDeque<(Wish, Arc<ReadSlot>)>,
+    /// With so many jobs those of subscribers that are gone are looked for.
+    jobs_to_purge: usize,
     /// Of pages that are read or were.
     bytes: usize,
     is_stopped: bool,
@@ -92,6 +94,20 @@ impl ReadSlot {
     }
 }
 
+impl State {
+    /// Jobs of subscribers that are gone are no more than those of others, and [`JOBS_MIN`](Self::JOBS_MIN): somebody who comes
+    /// and goes while nothing is read must not fill the memory.
+    fn push(&mut self, wish: Wish, slot: Arc<ReadSlot>) {
+        if self.jobs.len() >= self.jobs_to_purge.max(Self::JOBS_MIN) {
+            self.jobs.retain(|(_, slot)| Arc::strong_count(slot) > 1);
+            self.jobs_to_purge = 2 * self.jobs.len();
+        }
+        self.jobs.push_back((wish, slot));
+    }
+
+    const JOBS_MIN: usize = 64;
+}
+
 impl Reads {
     pub(super) fn new(bytes_max: usize) -> Self {
         Self { state: Mutex::default(), news: Condvar::new(), bytes_max }
@@ -100,7 +116,7 @@ impl Reads {
     /// Asks for something.
     pub(crate) fn ask(&self, wish: Wish) -> Arc<ReadSlot> {
         let slot = Arc::new(ReadSlot::default());
-        self.state.lock().jobs.push_back((wish, slot.clone()));
+        self.state.lock().push(wish, slot.clone());
         self.news.notify_one();
         slot
     }
@@ -117,7 +133,8 @@ impl Reads {
     /// Takes the next job and the room for its page.
     fn take(&self, timeout: Duration) -> Option<(Wish, Arc<ReadSlot>)> {
         let mut state = self.state.lock();
-        let may_read = |state: &State| state.bytes + LogRead::BYTES_MAX <= self.bytes_max;
+        // One page is read however little room there is.
+        let may_read = |state: &State| state.bytes == 0 || state.bytes + LogRead::BYTES_MAX <= self.bytes_max;
         if !state.is_stopped && (state.jobs.is_empty() || !may_read(&state)) {
             self.news.wait_for(&mut state, timeout);
         }
@@ -199,4 +216,20 @@ fn page_bytes(page: &Page) -> usize {
         Step::Lost { .. } => size_of::<Step>(),
     };
     page.steps.iter().map(of_step).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jobs_of_those_who_left_do_not_pile_up() {
+        let reads = Reads::new(0);
+        let wish = || Wish::Page { followed: Arc::new([]), after: 0, up_to: 1 };
+        let waiting: Vec<_> = (0..100).map(|_| reads.ask(wish())).collect();
+        for _ in 0..10_000 {
+            drop(reads.ask(wish()));
+            assert!(reads.state.lock().jobs.len() <= 2 * waiting.len() + 1);
+        }
+    }
 }

@@ -55,6 +55,11 @@ impl Submission {
         Self(State::Waiting(answer))
     }
 
+    /// Whether it is known already that the event was not taken.
+    pub(crate) fn is_refused(&self) -> bool {
+        matches!(self.0, State::Known(Some(Err(_))))
+    }
+
     /// What is known at once: everything without a log; with one only why it was refused before it was queued.
     pub fn now_or_never(mut self) -> Option<Outcome> {
         match &mut self.0 {

@@ -174,6 +174,9 @@ impl Following<'_> {
     }
 }
 
+/// Far more pages than any story has.
+const READS_MAX: usize = 200;
+
 /// An open stream.
 pub(crate) struct Stream {
     pub(crate) subscription: Subscription,
@@ -243,7 +246,7 @@ impl Stream {
 
     fn poll(&mut self) -> Option<Option<Delivery>> {
         let waker = Waker::from(self.flag.clone());
-        loop {
+        for _ in 0..READS_MAX {
             if let Poll::Ready(delivery) = self.subscription.poll_delivery(&mut Context::from_waker(&waker)) {
                 return Some(delivery);
             }
@@ -251,6 +254,7 @@ impl Stream {
                 return None;
             }
         }
+        panic!("the log is read and read, and nothing comes of it");
     }
 }
 
