@@ -31,6 +31,9 @@ fn follow(config: &mut Config, sources: &Sources) {
     if sources.is_default("anonymous") {
         config.anonymous = !config.subscriber_is_keyed();
     }
+    if sources.is_default("durability") && config.data_dir.is_some() {
+        config.durability = Durability::Fsync;
+    }
     if sources.is_default("ring_bytes_max") {
         config.ring_bytes_max = config.ring_bytes_max.min(config.rings_bytes_max);
     }

@@ -118,7 +118,7 @@ settings! {
         data_dir: Option<PathBuf> = nothing(), restart;
         /// What an answered publish stands for: the event is in memory, was written, or is on the disk. Only with a data
         /// directory.
-        durability: Durability = default("fsync"), restart;
+        durability: Durability = machine("fsync with a data directory, else memory", |_| "memory".to_owned()), restart;
         /// With the durability `interval`, how often what was written is synced: what a crash of the machine may take.
         sync_interval: Duration = default("100ms").at_least("1ms").at_most("1m"), restart;
         /// Age after which a logged event may go.

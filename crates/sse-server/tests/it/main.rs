@@ -10,6 +10,7 @@ mod deadlines;
 mod descriptors;
 mod disconnect;
 mod drain;
+mod durable;
 mod expiry;
 mod follow;
 mod forged;

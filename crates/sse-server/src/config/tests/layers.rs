@@ -48,6 +48,14 @@ ring_bytes_max = "4MiB"
 ring_age_max = "5m"
 rings_bytes_max = "1GiB"
 
+# History on disk
+data_dir = "off"
+durability = "memory"
+sync_interval = "100ms"
+retain_age = "24h"
+retain_events = 1000000
+retain_bytes = "1GiB"
+
 # Slow subscribers
 lag_frames_max = 256
 lag_bytes_max = "4MiB"
