@@ -8,12 +8,13 @@ use crate::config::HubConfig;
 use crate::durable::{Durable, DurableBounds};
 use crate::epochs::Epochs;
 use crate::hub::HubInner;
-use crate::log::{Durability, Log, LogContents};
+use crate::keys::Keys;
+use crate::log::{Durability, KeptKey, Log, LogContents};
 use crate::order::Order;
 use crate::signals::Signals;
 use crate::sync::Mutex;
 use crate::topics::{Past, Topics};
-use crate::{Epoch, Hub};
+use crate::{Epoch, Hub, IdForm, Receipt};
 
 /// Builds a [`Hub`].
 #[derive(Debug, Default)]
@@ -65,7 +66,7 @@ impl HubBuilder {
             let (order, topics) = (Order::new(shards, 1), Topics::new(&config, shards, None));
             return Ok(hub(config, epochs, Arc::new(order), topics, None));
         };
-        let LogContents { epochs, newest, closed, .. } = contents;
+        let LogContents { epochs, newest, closed, keys, .. } = contents;
         let order = Arc::new(Order::new(shards, newest + 1));
         let past = Past { log: log.clone(), order: order.clone(), newest_at_start: newest };
         let topics = Topics::new(&config, shards, Some(past));
@@ -75,7 +76,13 @@ impl HubBuilder {
         let bounds =
             DurableBounds { queue_bytes_max: config.log_queue_bytes_max, replay_bytes_max: config.replay_bytes_max };
         let durable = Arc::new(Durable::new(log, durability, newest, &bounds));
-        Ok(hub(config, epochs, order, topics, Some(durable)))
+        let hub = hub(config, epochs, order, topics, Some(durable));
+        for KeptKey { key, id, sequence } in keys {
+            // The id as it was given, whatever the epoch is now.
+            let receipt = Receipt { cursor: hub.inner.cursor(sequence), given_id: Some(id), id_form: IdForm::Cursor };
+            hub.inner.keys.lock().remember(key, receipt, 0);
+        }
+        Ok(hub)
     }
 }
 
@@ -91,6 +98,7 @@ fn hub(config: HubConfig, epochs: Epochs, order: Arc<Order>, topics: Topics, dur
         signals: Signals::new(),
         tick: AtomicU32::new(0),
         sweep: Mutex::default(),
+        keys: Mutex::new(Keys::new(config.idempotency_keys_max)),
         config,
     };
     Hub { inner: Arc::new(inner) }

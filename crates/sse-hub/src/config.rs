@@ -89,6 +89,10 @@ pub struct HubConfig {
     pub closed_topic_age: Duration,
     /// Collected topics whose exact floor is remembered; beyond it their shard's floor stands for them.
     pub floors_max: usize,
+    /// How long an idempotency key is remembered, in whole seconds of the times given to [`Hub::sweep`](crate::Hub::sweep).
+    pub idempotency_window: Duration,
+    /// Most keys that are remembered; beyond it the oldest are forgotten.
+    pub idempotency_keys_max: usize,
     /// With a log, most bytes of events that wait for it.
     pub log_queue_bytes_max: usize,
     /// With a log, most bytes that are read of it and not delivered yet.
@@ -108,6 +112,8 @@ impl Default for HubConfig {
             rings_bytes_max: 1 << 30,
             closed_topic_age: Duration::from_secs(24 * 3600),
             floors_max: 100_000,
+            idempotency_window: Duration::from_secs(120),
+            idempotency_keys_max: 100_000,
             log_queue_bytes_max: 64 << 20,
             replay_bytes_max: 64 << 20,
         }

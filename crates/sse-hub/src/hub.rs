@@ -1,7 +1,7 @@
 //! The hub: takes events in, hands subscriptions out.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use slab::Slab;
@@ -10,6 +10,7 @@ use crate::budget::Budget;
 use crate::config::HubConfig;
 use crate::durable::{Answer, Chain, Committer, Durable, Pending, Submission};
 use crate::epochs::Epochs;
+use crate::keys::Keys;
 use crate::log::Durability;
 use crate::merge::Merge;
 use crate::order::Order;
@@ -31,7 +32,7 @@ pub struct Hub {
     pub(crate) inner: Arc<HubInner>,
 }
 
-/// Lock order: `selectors`, a merge's reader, append locks in index order, a table's own lock, a topic, a group's members,
+/// Lock order: `keys`, `selectors`, a merge's reader, append locks in index order, a table's own lock, a topic, a group's members,
 /// a merge's marks. The floors of a table come after its own lock; `merges` and `watched` are held alone.
 #[derive(Debug)]
 pub(crate) struct HubInner {
@@ -50,6 +51,7 @@ pub(crate) struct HubInner {
     /// Whole seconds since the first sweep.
     pub(crate) tick: AtomicU32,
     pub(crate) sweep: Mutex<Rounds>,
+    pub(crate) keys: Mutex<Keys>,
 }
 
 impl Hub {
@@ -110,8 +112,14 @@ impl Hub {
 
     fn publish_now(&self, publication: &Publication) -> Result<Receipt, PublishError> {
         self.check(publication)?;
-        let receipt = self.inner.append(publication)?;
-        self.inner.signals.published.increment(1);
+        let Some(key) = publication.key else { return self.inner.publish_now(publication) };
+        // Held until it is published: a retry that comes meanwhile waits for the receipt.
+        let mut keys = self.inner.keys.lock();
+        if let Some(receipt) = keys.find(&key)? {
+            return Ok(receipt);
+        }
+        let receipt = self.inner.publish_now(publication)?;
+        keys.remember(key, receipt.clone(), self.inner.tick.load(Ordering::Relaxed));
         Ok(receipt)
     }
 
@@ -258,6 +266,12 @@ impl TopicInfo {
 }
 
 impl HubInner {
+    fn publish_now(&self, publication: &Publication) -> Result<Receipt, PublishError> {
+        let receipt = self.append(publication)?;
+        self.signals.published.increment(1);
+        Ok(receipt)
+    }
+
     pub(crate) fn cursor(&self, sequence: u64) -> Cursor {
         Cursor { epoch: self.epochs.current(), sequence }
     }

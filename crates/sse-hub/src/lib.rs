@@ -44,6 +44,7 @@ mod gap;
 mod given_ids;
 mod grants;
 mod hub;
+mod keys;
 mod lag;
 mod log;
 mod merge;
@@ -82,10 +83,13 @@ pub use feed::{Feed, FeedRead, FeedStart};
 pub use gap::{Gap, GapReason};
 pub use grants::Grants;
 pub use hub::{Hub, TopicInfo};
+pub use keys::IdempotencyKey;
 pub use lag::LagJudge;
 #[cfg(feature = "disk")]
 pub use log::{DiskLog, DiskLogOptions, OpenLogError, Retained, Retention};
-pub use log::{Durability, Extent, Log, LogContents, LogError, LogRead, Page, Record, RecordKind, Step, SyncWhen};
+pub use log::{
+    Durability, Extent, KeptKey, Log, LogContents, LogError, LogRead, Page, Record, RecordKind, Step, SyncWhen,
+};
 pub use publish::{Publication, PublishError, Receipt};
 pub use ring::Lag;
 pub use selector::Selector;

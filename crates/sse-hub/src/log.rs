@@ -18,7 +18,7 @@ pub use page::{LogRead, Page, Step};
 pub use record::{Record, RecordKind};
 
 use crate::epochs::Epochs;
-use crate::{Selector, TopicName};
+use crate::{IdempotencyKey, Selector, TopicName};
 
 /// A log of events.
 ///
@@ -97,10 +97,23 @@ pub struct LogContents {
     pub newest: u64,
     /// Topics that were closed and are still to be known as such.
     pub closed: Vec<TopicName>,
+    /// The idempotency keys of the last while, the oldest first.
+    pub keys: Vec<KeptKey>,
     /// Something was damaged: whoever comes back from before is told of a loss.
     pub is_damaged: bool,
     /// Bytes at the end that were dropped, as they belong to a commit that was never completed.
     pub incomplete_bytes: u64,
+}
+
+/// A key with the event that was published with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptKey {
+    /// The key.
+    pub key: IdempotencyKey,
+    /// The event's id.
+    pub id: EventId,
+    /// Its sequence.
+    pub sequence: u64,
 }
 
 /// Why a log did not do what it was asked.

@@ -7,7 +7,7 @@ use sse_wire::{Event, EventId, FrameDraft};
 
 use crate::gap::end_event;
 use crate::ring::EntryKind;
-use crate::{Cursor, IdForm, TopicName};
+use crate::{Cursor, IdForm, IdempotencyKey, TopicName};
 
 /// An event with the topics it goes to.
 #[derive(Debug, Clone)]
@@ -20,6 +20,7 @@ pub struct Publication {
     /// A log, if there is one, keeps it.
     pub(crate) is_logged: bool,
     pub(crate) began_at: Option<Instant>,
+    pub(crate) key: Option<IdempotencyKey>,
 }
 
 impl Publication {
@@ -33,6 +34,7 @@ impl Publication {
             kind: EntryKind::Event,
             is_logged: true,
             began_at: None,
+            key: None,
         }
     }
 
@@ -75,6 +77,14 @@ impl Publication {
     #[must_use]
     pub fn began_at(mut self, began_at: Instant) -> Self {
         self.began_at = Some(began_at);
+        self
+    }
+
+    /// Published once, however often it is tried with this key within `HubConfig::idempotency_window`: a retry gets the first
+    /// receipt.
+    #[must_use]
+    pub fn with_key(mut self, key: IdempotencyKey) -> Self {
+        self.key = Some(key);
         self
     }
 
@@ -169,6 +179,9 @@ pub enum PublishError {
     /// The log failed. No publish will succeed until the next start.
     #[error("the log failed")]
     LogFailed,
+    /// The key came with something else before.
+    #[error("the idempotency key was used for something else")]
+    KeyReused,
     /// An event before it in its batch was refused.
     #[error("an event before it in its batch was refused")]
     Skipped,
@@ -194,6 +207,7 @@ impl PublishError {
             Self::LogBusy { .. } => "log_busy",
             Self::LogFull => "log_full",
             Self::LogFailed => "log_failed",
+            Self::KeyReused => "idempotency_key",
             Self::Skipped => "skipped",
             Self::LogStopped => "log_stopped",
             Self::Exhausted => "exhausted",

@@ -49,6 +49,8 @@ impl Hub {
         let closed_max = u32::try_from(hub.config.closed_topic_age.as_secs()).unwrap_or(u32::MAX);
         let age = Age { tick, closed_max };
 
+        let window = u32::try_from(hub.config.idempotency_window.as_secs()).unwrap_or(u32::MAX);
+        hub.keys.lock().forget_before(tick.saturating_sub(window));
         hub.topics.retire_groups();
         (first..first + due).for_each(|table| hub.sweep_table(&tables[table % tables.len()], &age));
         hub.judge_singles(now);

@@ -146,6 +146,7 @@ fn hub_config(config: &Config) -> HubConfig {
         event_bytes_max: config.event_bytes_max.get(),
         rings_bytes_max: config.rings_bytes_max.get(),
         closed_topic_age: config.closed_topic_age,
+        idempotency_window: config.idempotency_window,
         ..HubConfig::default()
     }
 }

@@ -55,6 +55,7 @@ pub(crate) fn open(config: &Config) -> Result<Option<(Arc<DiskLog>, LogContents)
         retention: retention(config),
         retention_by_topic: rules.collect(),
         closed_topic_age: config.closed_topic_age,
+        idempotency_window: config.idempotency_window,
     })?;
     let opening_ms = started.elapsed().as_millis() as u64;
     tracing::info!(events = log.events(), newest = contents.newest, opening_ms, "opened the log");

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Answer, Chain, Durable, Pending};
@@ -44,6 +45,8 @@ pub enum Commit {
 /// An event that will be published if its batch is.
 struct Accepted {
     answer: Arc<Answer>,
+    /// Retries of it that came in the same batch.
+    retries: Vec<Arc<Answer>>,
     chain: Option<Arc<Chain>>,
     receipt: Receipt,
     entry: Entry,
@@ -136,6 +139,10 @@ impl Committer {
                 batch.last += 1;
                 continue;
             };
+            let answer = match self.answer_retry(&mut batch, &publication, answer) {
+                Some(answer) => answer,
+                None => continue,
+            };
             let admitted = match &chain {
                 Some(chain) if chain.is_broken() => Err(PublishError::Skipped),
                 _ => hub.admit_for_commit(&publication, draft.chunk_len(), &mut closing),
@@ -153,9 +160,32 @@ impl Committer {
             if publication.is_logged {
                 batch.records.push(record(&publication, &entry));
             }
-            batch.accepted.push(Accepted { answer, chain, receipt, entry, publication, cost });
+            batch.accepted.push(Accepted { answer, retries: Vec::new(), chain, receipt, entry, publication, cost });
         }
         batch
+    }
+
+    /// Answers a publisher that tries again; otherwise gives its answer back to be given later.
+    fn answer_retry(
+        &self,
+        batch: &mut Batch,
+        publication: &crate::Publication,
+        answer: Arc<Answer>,
+    ) -> Option<Arc<Answer>> {
+        let Some(key) = publication.key else { return Some(answer) };
+        match self.hub.inner.keys.lock().find(&key) {
+            Ok(Some(receipt)) => answer.give(Ok(receipt)),
+            Err(error) => answer.give(Err(error)),
+            Ok(None) => {
+                let has_key = |first: &&mut Accepted| first.publication.key.is_some_and(|other| other.key == key.key);
+                match batch.accepted.iter_mut().find(has_key) {
+                    Some(first) if first.publication.key == Some(key) => first.retries.push(answer),
+                    Some(_) => answer.give(Err(PublishError::KeyReused)),
+                    None => return Some(answer),
+                }
+            }
+        }
+        None
     }
 
     fn write_and_deliver(
@@ -194,7 +224,7 @@ impl Committer {
     fn deliver(&self, batch: Batch, deliver: &mut impl FnMut(Option<Instant>, &mut dyn FnMut())) -> (Vec<Record>, u64) {
         let hub = &self.hub.inner;
         for accepted in batch.accepted {
-            let Accepted { answer, receipt, entry, publication, .. } = accepted;
+            let Accepted { answer, retries, receipt, entry, publication, .. } = accepted;
             // Those before it may have no event.
             hub.order.skip_to(entry.sequence - 1);
             let mut entry = Some(entry);
@@ -204,6 +234,10 @@ impl Committer {
                 }
             });
             hub.signals.published.increment(1);
+            if let Some(key) = publication.key {
+                hub.keys.lock().remember(key, receipt.clone(), hub.tick.load(Ordering::Relaxed));
+            }
+            retries.iter().for_each(|retry| retry.give(Ok(receipt.clone())));
             answer.give(Ok(receipt));
         }
         hub.order.skip_to(batch.last);
@@ -216,10 +250,12 @@ impl Committer {
         for accepted in batch.accepted {
             self.hub.inner.release(&accepted.entry, accepted.cost);
             accepted.chain.iter().for_each(|chain| chain.break_off());
-            accepted.answer.give(Err(match error {
+            let refused = match error {
                 LogError::Full(_) => PublishError::LogFull,
                 LogError::Failed(_) => PublishError::LogFailed,
-            }));
+            };
+            accepted.retries.iter().for_each(|retry| retry.give(Err(refused.clone())));
+            accepted.answer.give(Err(refused));
         }
     }
 
@@ -246,6 +282,7 @@ fn record(publication: &crate::Publication, entry: &Entry) -> Record {
         frame: entry.frame.clone(),
         private: publication.private,
         given_id: publication.event.id().cloned(),
+        key: publication.key,
     }
 }
 

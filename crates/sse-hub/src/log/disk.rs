@@ -41,6 +41,7 @@ pub struct DiskLog {
     topics: RwLock<LoggedTopics>,
     clock: Clock,
     retention: Retention,
+    idempotency_window: Duration,
     tending: Mutex<Tending>,
     /// Held for as long as the log is open: nobody else may open it.
     _lock: File,
@@ -70,6 +71,8 @@ pub struct DiskLogOptions {
     pub retention_by_topic: Vec<(Selector, Retention)>,
     /// How long a closed topic is remembered as closed.
     pub closed_topic_age: Duration,
+    /// How long an idempotency key is remembered.
+    pub idempotency_window: Duration,
 }
 
 impl DiskLog {

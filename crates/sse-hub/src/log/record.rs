@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use sse_wire::{EventId, Frame};
 
-use crate::TopicName;
 use crate::ring::{Entry, EntryKind, Meta};
+use crate::{IdempotencyKey, TopicName};
 
 /// One event as a log keeps it: all that its followers will ever need.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Record {
     pub private: bool,
     /// The id, if its publisher gave it one.
     pub given_id: Option<EventId>,
+    /// The key of its publisher's attempt, to be remembered as long as keys are.
+    pub key: Option<IdempotencyKey>,
 }
 
 /// What a record is.
@@ -43,6 +45,15 @@ impl From<EntryKind> for RecordKind {
 }
 
 impl Record {
+    /// Its id, as its followers see it.
+    pub(crate) fn id(&self) -> Option<EventId> {
+        if let Some(id) = &self.given_id {
+            return Some(id.clone());
+        }
+        let text = std::str::from_utf8(self.frame.text_bytes()).ok()?;
+        EventId::parse(text.lines().find_map(|line| line.strip_prefix("id: "))?).ok()
+    }
+
     /// As the rings keep it.
     pub(crate) fn to_entry(&self) -> Entry {
         let kind = match self.kind {

@@ -1,6 +1,6 @@
 //! What is appended is read again, by topic, by several and by template, before and after a restart.
 
-use sse_hub::{Log, Record, RecordKind, Selector, SyncWhen};
+use sse_hub::{IdempotencyKey, Log, Record, RecordKind, Selector, SyncWhen};
 use sse_wire::EventId;
 
 use crate::setting::{Setting, append, read, record, topic, words};
@@ -92,4 +92,19 @@ fn closed_topics_are_known_at_the_next_start() {
     let (log, contents) = setting.open();
     assert_eq!(contents.closed, [topic("a")], "b went on after its end");
     assert_eq!(read(&log, &["a"], 0, 4), words([1, 2]));
+}
+
+#[test]
+fn keys_come_back_with_the_ids_of_their_events() {
+    let setting = Setting::new();
+    let (log, contents) = setting.open();
+    assert!(contents.keys.is_empty());
+    let key = |n: u8| IdempotencyKey { key: [n; 16], fingerprint: [n + 1; 16] };
+    append(&log, &[Record { key: Some(key(1)), ..record(1, &["a"]) }, record(2, &["a"])]);
+    append(&log, &[Record { key: Some(key(2)), ..record(3, &["a"]) }]);
+    log.tend().unwrap();
+    drop(log);
+    let (_log, contents) = setting.open();
+    let kept: Vec<_> = contents.keys.iter().map(|kept| (kept.key, kept.id.as_str(), kept.sequence)).collect();
+    assert_eq!(kept, [(key(1), "id-1", 1), (key(2), "id-3", 3)]);
 }

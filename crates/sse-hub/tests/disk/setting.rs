@@ -31,6 +31,7 @@ impl Setting {
             retention: self.retention,
             retention_by_topic: self.by_topic.clone(),
             closed_topic_age: Duration::from_secs(3600),
+            idempotency_window: Duration::from_secs(60),
         })
     }
 
@@ -52,6 +53,7 @@ pub(crate) fn record(sequence: u64, topics: &[&str]) -> Record {
         frame: event.encode(),
         private: false,
         given_id: None,
+        key: None,
     }
 }
 

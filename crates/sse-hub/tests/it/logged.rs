@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sse_hub::{Publication, PublishError, SubscribeError};
+use sse_hub::{IdempotencyKey, Publication, PublishError, SubscribeError};
 use sse_wire::Event;
 
 use crate::memory_log::{Fault, MemoryLog};
@@ -358,4 +358,41 @@ fn what_waits_for_the_log_is_bounded() {
     let taken = submissions.into_iter().filter_map(|one| one.wait().ok()).count();
     assert!((5..20).contains(&taken), "{taken}");
     assert_eq!(story.publish("a", "later").cursor.sequence, taken as u64 + 1);
+}
+
+#[test]
+fn a_key_names_one_event_even_after_a_crash() {
+    let key = |key: u8, body: u8| IdempotencyKey { key: [key; 16], fingerprint: [body; 16] };
+    let log = Arc::default();
+    let first = story(&log);
+    let try_with = |story: &Story, k| story.try_publish(publication(&["a"], "x").with_key(k));
+    let receipt = try_with(&first, key(1, 1)).unwrap();
+    assert_eq!(try_with(&first, key(1, 1)).unwrap(), receipt);
+    assert_eq!(try_with(&first, key(1, 2)), Err(PublishError::KeyReused));
+    // In one batch as well.
+    let both = [0, 1].map(|_| first.hub.submit(publication(&["a"], "y").with_key(key(2, 2))));
+    let other = first.hub.submit(publication(&["a"], "z").with_key(key(2, 3)));
+    first.commit();
+    let [one, two] = both.map(|one| one.wait().unwrap());
+    assert_eq!((&one, other.wait()), (&two, Err(PublishError::KeyReused)));
+    assert_eq!(log.sequences(), [1, 2]);
+    drop(first);
+    log.crash(0);
+    let story = story(&log);
+    assert_eq!(try_with(&story, key(1, 1)).unwrap().id(), receipt.id());
+    assert_eq!(try_with(&story, key(2, 3)), Err(PublishError::KeyReused));
+    assert_eq!(log.sequences(), [1, 2]);
+}
+
+#[test]
+fn a_key_is_forgotten_in_time_and_number() {
+    let key = |n: u8| IdempotencyKey { key: [n; 16], fingerprint: [0; 16] };
+    let mut story = Story::with(|config| config.idempotency_keys_max = 3);
+    let publish =
+        |story: &Story, n| story.try_publish(publication(&["a"], "x").with_key(key(n))).unwrap().cursor.sequence;
+    assert_eq!([1, 2, 3, 1].map(|n| publish(&story, n)), [1, 2, 3, 1]);
+    assert_eq!(publish(&story, 4), 4);
+    assert_eq!([2, 1].map(|n| publish(&story, n)), [2, 5], "the oldest of four was forgotten");
+    story.wait(121);
+    assert_eq!([4, 1].map(|n| publish(&story, n)), [6, 7]);
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use sse_hub::{
-    Epoch, Epochs, Extent, GapReason, Log, LogContents, LogError, LogRead, Page, Record, RecordKind, Selector, Step,
-    SyncWhen, TopicName,
+    Epoch, Epochs, Extent, GapReason, KeptKey, Log, LogContents, LogError, LogRead, Page, Record, RecordKind, Selector,
+    Step, SyncWhen, TopicName,
 };
 use sse_wire::EventId;
 
@@ -63,7 +63,14 @@ impl MemoryLog {
         (state.is_clean, state.has_unlogged, state.next_fault) = (false, false, None);
         let ends = state.records.values().filter(|record| record.kind == RecordKind::End);
         let closed = ends.map(|end| end.topics[0].clone()).collect();
-        LogContents { epochs, newest, closed, is_damaged: false, incomplete_bytes: 0 }
+        let kept = |record: &Record| {
+            let id = EventId::parse(
+                std::str::from_utf8(record.frame.text_bytes()).ok()?.split("id: ").nth(1)?.lines().next()?,
+            );
+            Some(KeptKey { key: record.key?, id: id.ok()?, sequence: record.sequence })
+        };
+        let keys = state.records.values().filter_map(kept).collect();
+        LogContents { epochs, newest, closed, keys, is_damaged: false, incomplete_bytes: 0 }
     }
 
     /// What was not synced is gone, or `keeps` of it.

@@ -176,6 +176,8 @@ settings! {
         topics_per_subscription_max: NonZeroUsize = default("128"), restart;
         /// Bytes of one event's data. As a default it is lowered to `ring_bytes_max`.
         event_bytes_max: ByteSize = default("1MiB").at_most("1GiB"), restart;
+        /// How long an `Idempotency-Key` is remembered; of more than 100,000 the oldest are forgotten.
+        idempotency_window: Duration = default("2m").at_least("1s").at_most("24h"), restart;
         /// How a full or draining server answers an EventSource: an empty stream that asks it to come back, or 503.
         busy_reply: BusyReply = default("stream"), restart;
         /// How long a closed topic stays known as closed.

@@ -10,8 +10,8 @@ use super::meta::{Fact, State};
 use super::open::topic_sum;
 use super::topics::{LoggedTopic, LoggedTopics};
 use super::{Writer, bytes, error};
-use crate::TopicName;
 use crate::log::{LogError, Record, RecordKind, SyncWhen};
+use crate::{IdempotencyKey, TopicName};
 
 impl Writer {
     pub(super) fn append(
@@ -46,6 +46,8 @@ impl Writer {
             let mut insert = transaction.prepare_cached("INSERT INTO records (seq, record) VALUES (?, ?)")?;
             let mut index = transaction.prepare_cached("INSERT INTO topic_index (topic, seq) VALUES (?, ?)")?;
             let mut given = transaction.prepare_cached("INSERT INTO given_ids (id, topic, seq) VALUES (?, ?, ?)")?;
+            let mut keys =
+                transaction.prepare_cached("INSERT INTO keys (seq, key, fingerprint, at) VALUES (?, ?, ?, ?)")?;
             for record in records {
                 let sequence = record.sequence.cast_signed();
                 let mut previous = Vec::with_capacity(record.topics.len());
@@ -67,6 +69,9 @@ impl Writer {
                 }
                 batch.bytes += encoded.len() as u64;
                 insert.execute(params![sequence, encoded])?;
+                if let Some(IdempotencyKey { key, fingerprint }) = record.key {
+                    keys.execute(params![sequence, key, fingerprint, at.cast_signed()])?;
+                }
             }
         }
         for (name, topic) in &batch.topics {

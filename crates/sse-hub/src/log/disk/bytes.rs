@@ -79,6 +79,8 @@ pub(super) fn decode(sequence: u64, bytes: &[u8]) -> Option<Stored> {
         frame: Frame::from_text(rest.0)?,
         private: flags & IS_PRIVATE != 0,
         given_id,
+        // The table of keys has it, for as long as it matters.
+        key: None,
     };
     (!record.topics.is_empty()).then_some(Stored { record, previous: previous.into(), at })
 }
@@ -136,6 +138,7 @@ mod tests {
             frame: Event::new("one\ntwo").encode(),
             private: true,
             given_id: Some(EventId::parse("given").unwrap()),
+            key: None,
         }
     }
 

@@ -109,6 +109,11 @@ pub(super) fn parse_epochs(text: &str) -> Option<Epochs> {
     Some(Epochs::with_past(Epoch::parse(current.as_bytes())?, past))
 }
 
+/// As the clock counts.
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Milliseconds that never go back, whatever becomes of the system's clock: the time at which the log was opened, or its last
 /// record if that is later, and what has passed since.
 #[derive(Debug)]
@@ -120,12 +125,12 @@ pub(super) struct Clock {
 impl Clock {
     pub(super) fn new(last_record: u64) -> Self {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        let now = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
+        let now = millis(since_epoch);
         Self { base: now.max(last_record), opened: Instant::now() }
     }
 
     pub(super) fn now(&self) -> u64 {
-        self.base.saturating_add(u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX))
+        self.base.saturating_add(millis(self.opened.elapsed()))
     }
 }
 

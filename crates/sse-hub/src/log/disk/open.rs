@@ -12,12 +12,12 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use rusqlite::{Connection, OpenFlags};
 
-use super::meta::{self, Clock, Fact, State};
+use super::meta::{self, Clock, Fact, State, millis};
 use super::topics::{LoggedTopic, LoggedTopics};
 use super::{DiskLog, DiskLogOptions, OpenLogError, Writer, bytes, wal};
 use crate::epochs::Epochs;
-use crate::log::{Durability, LogContents};
-use crate::{Epoch, TopicName};
+use crate::log::{Durability, KeptKey, LogContents};
+use crate::{Epoch, IdempotencyKey, TopicName};
 
 const MANIFEST: &str = "sse-log.json";
 const LOCK: &str = "LOCK";
@@ -34,6 +34,8 @@ const SCHEMA: &str = "
         (id INTEGER, topic INTEGER, seq INTEGER, PRIMARY KEY (id, topic, seq)) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS topics (id INTEGER PRIMARY KEY, name TEXT NOT NULL, newest INTEGER NOT NULL,
         trimmed_to INTEGER NOT NULL, bytes INTEGER NOT NULL, closed INTEGER NOT NULL, closed_at INTEGER NOT NULL, sum INTEGER NOT NULL);
+    CREATE TABLE IF NOT EXISTS keys
+        (seq INTEGER PRIMARY KEY, key BLOB NOT NULL, fingerprint BLOB NOT NULL, at INTEGER NOT NULL);
     CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, value TEXT NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID;";
 
 /// Memory for pages of the writer's, and of each reader's.
@@ -60,6 +62,8 @@ impl DiskLog {
         let mut opened = Opened::read(&connection, &options, tail.is_damaged).map_err(storage)?;
         let mut contents = opened.begin(&connection, fresh, options.durability).map_err(storage)?;
         contents.incomplete_bytes = tail.incomplete_bytes;
+        let old_before = opened.clock.now().saturating_sub(millis(options.idempotency_window));
+        contents.keys = keys(&connection, old_before).map_err(storage)?;
         if is_new {
             write_manifest(dir, "ready")?;
         }
@@ -73,6 +77,7 @@ impl DiskLog {
             topics: RwLock::new(opened.topics),
             clock: opened.clock,
             retention: options.retention,
+            idempotency_window: options.idempotency_window,
             tending: Mutex::default(),
             _lock: lock,
         };
@@ -237,8 +242,33 @@ impl Opened {
         // In the main file: a missing write-ahead log is noticed by it.
         connection.wal_checkpoint_v2(None::<&str>, rusqlite::wal::CheckpointMode::PASSIVE)?;
         let closed = std::mem::take(&mut self.closed);
-        Ok(LogContents { epochs, newest: self.given, closed, is_damaged: self.is_damaged, incomplete_bytes: 0 })
+        Ok(LogContents {
+            epochs,
+            newest: self.given,
+            closed,
+            keys: Vec::new(),
+            is_damaged: self.is_damaged,
+            incomplete_bytes: 0,
+        })
     }
+}
+
+/// The keys of events that are not older than that, the oldest first. One whose event cannot be read is forgotten: then a
+/// retry publishes again.
+fn keys(connection: &Connection, old_before: u64) -> rusqlite::Result<Vec<KeptKey>> {
+    let mut statement = connection.prepare(
+        "SELECT k.seq, k.key, k.fingerprint, r.record FROM keys k JOIN records r ON r.seq = k.seq
+         WHERE k.at >= ? ORDER BY k.seq",
+    )?;
+    let mut rows = statement.query([old_before.cast_signed()])?;
+    let mut keys = Vec::new();
+    while let Some(row) = rows.next()? {
+        let sequence = row.get::<_, i64>(0)?.cast_unsigned();
+        let Some(stored) = bytes::decode(sequence, row.get_ref(3)?.as_blob()?) else { continue };
+        let (Ok(key), Ok(fingerprint), Some(id)) = (row.get(1), row.get(2), stored.record.id()) else { continue };
+        keys.push(KeptKey { key: IdempotencyKey { key, fingerprint }, id, sequence });
+    }
+    Ok(keys)
 }
 
 fn number(connection: &Connection, fact: Fact) -> rusqlite::Result<Option<u64>> {

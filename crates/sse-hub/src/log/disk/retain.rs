@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use rusqlite::wal::CheckpointMode;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::append::{id_key, write_topic};
 use super::bytes::{self, Stored};
 use super::error::{is_full, log_error};
-use super::meta::Fact;
+use super::meta::{Fact, millis};
 use super::topics::LoggedTopic;
 use super::{DiskLog, Writer};
 use crate::TopicName;
@@ -65,6 +65,10 @@ impl DiskLog {
         if is_age_due {
             tending.aged_at = Some(Instant::now());
             tending.topics = self.topics_with_rules();
+        }
+        if is_age_due {
+            let writer = &mut *self.writer.lock();
+            writer.drop_keys(self.old_before(self.idempotency_window)).map_err(log_error)?;
         }
         let dropped = self.drop_oldest(is_age_due)?;
         let of_topics = self.tend_topics(&mut tending.topics)?;
@@ -147,7 +151,7 @@ impl DiskLog {
     }
 
     fn old_before(&self, age_max: Duration) -> u64 {
-        self.clock.now().saturating_sub(u64::try_from(age_max.as_millis()).unwrap_or(u64::MAX))
+        self.clock.now().saturating_sub(millis(age_max))
     }
 
     /// Drops these records from all their topics, or from one, and then those that no topic keeps.
@@ -273,6 +277,18 @@ impl Writer {
             }
         }
         transaction.commit()
+    }
+
+    fn drop_keys(&mut self, old_before: u64) -> rusqlite::Result<()> {
+        let is_old = "SELECT seq FROM keys ORDER BY seq LIMIT 1";
+        let oldest: Option<i64> = self.connection.prepare_cached(is_old)?.query_row([], |row| row.get(0)).optional()?;
+        if oldest.is_none() {
+            return Ok(());
+        }
+        self.set_level(SyncWhen::Later)?;
+        let delete = "DELETE FROM keys WHERE seq IN (SELECT seq FROM keys WHERE at < ? ORDER BY seq LIMIT 1000)";
+        self.connection.prepare_cached(delete)?.execute([old_before.cast_signed()])?;
+        Ok(())
     }
 
     fn forget(&mut self, topic: i64, forgotten_to: u64) -> rusqlite::Result<()> {

@@ -80,6 +80,7 @@ trusted_proxy = []
 topics_max = 1000000
 topics_per_subscription_max = 128
 event_bytes_max = "1MiB"
+idempotency_window = "2m"
 busy_reply = "stream"
 closed_topic_age = "24h"
 
