@@ -17,6 +17,7 @@ use crate::health;
 mod busy;
 mod envelope;
 mod follow;
+mod idempotency;
 mod mercure;
 mod origin;
 mod problem;

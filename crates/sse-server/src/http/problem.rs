@@ -182,7 +182,7 @@ impl From<PublishError> for Problem {
     fn from(error: PublishError) -> Self {
         let (reason, detail) = (error.as_str(), error.to_string());
         match error {
-            PublishError::Closed { .. } => Self::new(StatusCode::CONFLICT, reason, detail),
+            PublishError::Closed { .. } | PublishError::KeyReused => Self::new(StatusCode::CONFLICT, reason, detail),
             PublishError::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, reason, detail),
             PublishError::TooManyTopics { .. } => Self::bad("topics", detail),
             PublishError::ReservedId { .. } => Self::bad("id", detail),

@@ -15,6 +15,7 @@ use sse_hub::{Publication, Receipt, TopicName};
 use sse_wire::Event;
 
 use super::envelope::{Publications, parse_json, parse_lines, with_fields};
+use super::idempotency::{self, Attempt};
 use super::mercure::check_reserved;
 use super::{Problem, ReplyBody, json, origin, query};
 use crate::access::Access;
@@ -49,16 +50,19 @@ pub(super) async fn publish_body(
     let answer = async {
         let access = admit(app, client, &request).await?;
         check_grant(&access, std::slice::from_ref(&topic))?;
+        let key = idempotency::header(request.headers())?;
+        let target = request.uri().to_string();
         let query = request.uri().query().unwrap_or("").to_owned();
         let fields = Fields::parse(&query)?;
         let data = read_body(request.into_body(), app.config.event_bytes_max.get()).await?;
+        let attempt = Attempt::new(key, access.subject(), &target, &data);
         let event = Event::from_utf8(data).map_err(|error| Problem::bad("data", error.to_string()))?;
         let event = with_fields(event, fields.event_type.as_deref(), fields.id.as_deref(), fields.retry)?;
         let mut publication = Publication::new(topic, event);
         if fields.private {
             publication = publication.private();
         }
-        Ok(json(&Answer::of(app, &app.publish(publication).await?)))
+        Ok(json(&Answer::of(app, &app.publish(attempt.mark(publication, 0)).await?)))
     };
     conclude(app, started, answer.await)
 }
@@ -73,13 +77,15 @@ pub(super) async fn publish_envelopes(
     let answer = async {
         let access = admit(app, client, &request).await?;
         let by_line = is_ndjson(request.headers());
+        let key = idempotency::header(request.headers())?;
         let bytes_max = ENVELOPES_BYTES_MIN.max(app.config.event_bytes_max.get() * 6);
         let body = read_body(request.into_body(), bytes_max).await?;
         let publications = if by_line { parse_lines(&body) } else { parse_json(&body) }?;
         let more = publications.len() - 1;
         app.limits.publishes(client, more)?;
         app.limits.publishes_of(access.subject(), more)?;
-        publish_all(app, &access, publications).await
+        let attempt = Attempt::new(key, access.subject(), "/publish", &body);
+        publish_all(app, &access, &attempt, publications).await
     };
     conclude(app, started, answer.await)
 }
@@ -196,11 +202,16 @@ pub(crate) async fn read_body(body: Incoming, bytes_max: usize) -> Result<Bytes,
     }
 }
 
-async fn publish_all(app: &App, access: &Access, publications: Publications) -> Result<Response<ReplyBody>, Problem> {
+async fn publish_all(
+    app: &App,
+    access: &Access,
+    attempt: &Attempt,
+    publications: Publications,
+) -> Result<Response<ReplyBody>, Problem> {
     let (publications, by_line): (Vec<(usize, Publication)>, bool) = match publications {
         Publications::One(publication) => {
             check_grant(access, publication.topics())?;
-            return Ok(json(&Answer::of(app, &app.publish(publication).await?)));
+            return Ok(json(&Answer::of(app, &app.publish(attempt.mark(publication, 0)).await?)));
         }
         Publications::Many(publications) => (publications.into_iter().enumerate().collect(), false),
         Publications::Lines(publications) => (publications, true),
@@ -213,7 +224,8 @@ async fn publish_all(app: &App, access: &Access, publications: Publications) -> 
         app.hub.check(publication).map_err(|error| place(error.into(), *at))?;
     }
     let (places, publications): (Vec<usize>, Vec<Publication>) = publications.into_iter().unzip();
-    let submitted = app.submit_all(publications);
+    let marked = publications.into_iter().enumerate().map(|(place, publication)| attempt.mark(publication, place));
+    let submitted = app.submit_all(marked.collect());
     let mut answers: Vec<Answer> = Vec::with_capacity(submitted.len());
     for (at, submission) in places.into_iter().zip(submitted) {
         match submission.await {

@@ -21,6 +21,7 @@ mod health;
 mod heartbeat;
 mod hostile_ids;
 mod hosts;
+mod idempotency;
 mod jwks;
 mod life;
 mod limits;

@@ -9,8 +9,9 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use sse_hub::TopicName;
 
+use super::super::idempotency::{self, Attempt};
 use super::super::publish::{check_encoding, conclude, read_body};
-use super::super::{Problem, ReplyBody, full, origin};
+use super::super::{MERCURE, Problem, ReplyBody, full, origin};
 use super::form::{Form, check_content_type};
 use super::{check_reserved, query_token, unauthorized};
 use crate::access::Access;
@@ -31,10 +32,12 @@ pub(super) async fn publish(
         check_content_type(request.headers())?;
         check_encoding(&request)?;
         let bytes_max = app.config.event_bytes_max.get().saturating_mul(3).saturating_add(FIELDS_BYTES_MAX);
+        let key = idempotency::header(request.headers())?;
         let body = read_body(request.into_body(), bytes_max).await?;
+        let attempt = Attempt::new(key, access.subject(), MERCURE, &body);
         let publication = Form::parse(&body)?.into_publication()?;
         check_topics(&access, publication.topics())?;
-        Ok(text(app.publish(publication).await?.id()))
+        Ok(text(app.publish(attempt.mark(publication, 0)).await?.id()))
     };
     conclude(app, started, answer.await)
 }
