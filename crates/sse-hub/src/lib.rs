@@ -86,7 +86,9 @@ pub use hub::{Hub, TopicInfo};
 pub use keys::IdempotencyKey;
 pub use lag::LagJudge;
 #[cfg(feature = "disk")]
-pub use log::{DiskLog, DiskLogOptions, OpenLogError, Retained, Retention};
+pub use log::{
+    ClosedLog, DiskLog, DiskLogOptions, ExportHead, ExportedEvent, LogSummary, OpenLogError, Retained, Retention,
+};
 pub use log::{
     Durability, Extent, KeptKey, Log, LogContents, LogError, LogRead, Page, Record, RecordKind, Step, SyncWhen,
 };

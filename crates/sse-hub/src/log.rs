@@ -13,7 +13,9 @@ use std::fmt;
 use sse_wire::EventId;
 
 #[cfg(feature = "disk")]
-pub use disk::{DiskLog, DiskLogOptions, OpenLogError, Retained, Retention};
+pub use disk::{
+    ClosedLog, DiskLog, DiskLogOptions, ExportHead, ExportedEvent, LogSummary, OpenLogError, Retained, Retention,
+};
 pub use page::{LogRead, Page, Step};
 pub use record::{Record, RecordKind};
 

@@ -6,6 +6,8 @@
 
 mod append;
 mod bytes;
+mod closed;
+mod directory;
 mod error;
 mod meta;
 mod open;
@@ -25,6 +27,7 @@ use sse_wire::EventId;
 use crate::log::{Durability, Extent, Log, LogError, LogRead, Page, Record, SyncWhen};
 use crate::{Selector, TopicName};
 
+pub use closed::{ClosedLog, ExportHead, ExportedEvent, LogSummary};
 pub use error::OpenLogError;
 use meta::Clock;
 use retain::Tending;
@@ -78,7 +81,7 @@ pub struct DiskLogOptions {
 impl DiskLog {
     /// Bytes on the disk.
     pub fn disk_bytes(&self) -> u64 {
-        open::FILES.iter().filter_map(|name| std::fs::metadata(self.dir.join(name)).ok()).map(|file| file.len()).sum()
+        directory::disk_bytes(&self.dir)
     }
 
     /// Events kept.

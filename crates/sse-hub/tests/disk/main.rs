@@ -6,3 +6,4 @@ mod keeping;
 mod opening;
 mod retaining;
 mod setting;
+mod tools;

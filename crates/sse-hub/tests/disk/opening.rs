@@ -57,6 +57,21 @@ fn what_is_no_log_is_refused_and_left_alone() {
 }
 
 #[test]
+fn a_write_ahead_log_that_is_gone_is_missed() {
+    let setting = Setting::new();
+    let (log, _) = setting.open();
+    append(&log, &[record(1, &["a"])]);
+    let copy = Setting::new();
+    for name in ["sse-log.json", "LOCK", "log.sqlite"] {
+        fs::copy(setting.dir.path().join(name), copy.dir.path().join(name)).unwrap();
+    }
+    let before = contents(copy.dir.path());
+    let Err(error) = copy.try_open() else { panic!("the newest events were in it") };
+    assert!(error.to_string().contains("log.sqlite-wal: it is missing or empty"), "{error}");
+    assert_eq!(contents(copy.dir.path()), before);
+}
+
+#[test]
 fn a_directory_of_something_else_is_not_taken() {
     let setting = Setting::new();
     fs::write(setting.dir.path().join("photo.jpg"), "a photo").unwrap();

@@ -1,17 +1,16 @@
-//! Opening a log: its directory, its files, what they hold.
-//!
-//! A directory is a log's if it has the manifest; one without must be empty. What does not fit is refused before anything is
-//! changed, and nothing is ever deleted.
+//! Opening a log: its database, and what that holds.
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use super::directory::{self, DATABASE, Found, WAL, io_error};
 use super::meta::{self, Clock, Fact, State, millis};
 use super::topics::{LoggedTopic, LoggedTopics};
 use super::{DiskLog, DiskLogOptions, OpenLogError, Writer, bytes, wal};
@@ -19,15 +18,7 @@ use crate::epochs::Epochs;
 use crate::log::{Durability, KeptKey, LogContents};
 use crate::{Epoch, IdempotencyKey, TopicName};
 
-const MANIFEST: &str = "sse-log.json";
-const LOCK: &str = "LOCK";
-pub(super) const DATABASE: &str = "log.sqlite";
-pub(super) const WAL: &str = "log.sqlite-wal";
-/// What a log's directory may hold.
-pub(super) const FILES: [&str; 6] = [MANIFEST, "sse-log.json.new", LOCK, DATABASE, WAL, "log.sqlite-shm"];
-const FORMAT: i64 = 1;
-
-const SCHEMA: &str = "
+pub(super) const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS records (seq INTEGER PRIMARY KEY, record BLOB NOT NULL);
     CREATE TABLE IF NOT EXISTS topic_index (topic INTEGER, seq INTEGER, PRIMARY KEY (topic, seq)) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS given_ids
@@ -49,14 +40,17 @@ impl DiskLog {
     /// An [`OpenLogError`]; the directory is as it was then.
     pub fn open(options: DiskLogOptions) -> Result<(Self, LogContents), OpenLogError> {
         let dir = &options.dir;
-        let is_new = check_directory(dir)?;
+        let found = directory::look(dir)?;
         let fresh = Epoch::random().map_err(|error| io_error(dir)(io::Error::other(error.to_string())))?;
-        let lock = lock(dir)?;
-        if is_new {
-            write_manifest(dir, "new")?;
+        let lock = match found {
+            Found::Nothing => directory::begin(dir)?,
+            Found::Log => directory::lock(dir)?,
+        };
+        if found == Found::Log && std::fs::metadata(dir.join(WAL)).map_or(0, |wal| wal.len()) == 0 {
+            check_closed(dir)?;
         }
         let tail = wal::look(&dir.join(WAL)).map_err(io_error(&dir.join(WAL)))?;
-        let storage = |error: rusqlite::Error| OpenLogError::Storage { dir: dir.clone(), source: error.into() };
+        let storage = &storage(dir);
         let connection = writer(dir).map_err(storage)?;
         connection.execute_batch(SCHEMA).map_err(storage)?;
         let mut opened = Opened::read(&connection, &options, tail.is_damaged).map_err(storage)?;
@@ -64,8 +58,8 @@ impl DiskLog {
         contents.incomplete_bytes = tail.incomplete_bytes;
         let old_before = opened.clock.now().saturating_sub(millis(options.idempotency_window));
         contents.keys = keys(&connection, old_before).map_err(storage)?;
-        if is_new {
-            write_manifest(dir, "ready")?;
+        if found == Found::Nothing {
+            directory::finish(dir)?;
         }
         let wal = File::open(dir.join(WAL)).map_err(io_error(&dir.join(WAL)))?;
         let next_topic = opened.topics.iter().map(|(_, topic)| topic.id).max().unwrap_or(0) + 1;
@@ -85,78 +79,9 @@ impl DiskLog {
     }
 }
 
-fn io_error(path: &Path) -> impl FnOnce(io::Error) -> OpenLogError + use<> {
-    let path = path.to_owned();
-    move |source| OpenLogError::Io { path, source }
-}
-
-/// Whether a log is to be begun here; refuses what is no log's.
-fn check_directory(dir: &Path) -> Result<bool, OpenLogError> {
-    fs::create_dir_all(dir).map_err(io_error(dir))?;
-    let not_a_log = |path: PathBuf, problem: &str| OpenLogError::NotALog { path, problem: problem.to_owned() };
-    let mut names = Vec::new();
-    for entry in fs::read_dir(dir).map_err(io_error(dir))? {
-        names.push(entry.map_err(io_error(dir))?.file_name());
-    }
-    let is_foreign = |name: &std::ffi::OsString| !FILES.iter().any(|known| name == known) && name != "lost+found";
-    if let Some(foreign) = names.iter().find(|name| is_foreign(name)) {
-        return Err(not_a_log(dir.join(foreign), "this is no file of a log"));
-    }
-    let manifest = dir.join(MANIFEST);
-    if !names.iter().any(|name| name == MANIFEST) {
-        return match names.iter().find(|name| *name != LOCK && *name != "lost+found") {
-            Some(_) => Err(not_a_log(manifest, "it is missing, and the directory is not empty")),
-            None => Ok(true),
-        };
-    }
-    let text = fs::read_to_string(&manifest).map_err(io_error(&manifest))?;
-    let Manifest { format, state } =
-        serde_json::from_str(&text).map_err(|error| not_a_log(manifest.clone(), &error.to_string()))?;
-    if format != FORMAT {
-        return Err(OpenLogError::Version { dir: dir.to_owned(), found: format, known: FORMAT });
-    }
-    match &*state {
-        "new" => Ok(true),
-        "ready" if !names.iter().any(|name| name == DATABASE) => Err(not_a_log(dir.join(DATABASE), "it is missing")),
-        "ready" => Ok(false),
-        _ => Err(not_a_log(manifest, "its state is neither new nor ready")),
-    }
-}
-
-/// What tells a log's directory from any other.
-#[derive(Debug, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Manifest {
-    format: i64,
-    /// `new` until the database is there: nothing was promised until then.
-    state: String,
-}
-
-fn write_manifest(dir: &Path, state: &str) -> Result<(), OpenLogError> {
-    let (unfinished, manifest) = (dir.join("sse-log.json.new"), dir.join(MANIFEST));
-    let text = serde_json::to_string(&Manifest { format: FORMAT, state: state.to_owned() });
-    let write = || {
-        let mut file = File::create(&unfinished)?;
-        file.write_all(text.map_err(io::Error::other)?.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&unfinished, &manifest)?;
-        File::open(dir)?.sync_all()
-    };
-    write().map_err(io_error(&manifest))
-}
-
-fn lock(dir: &Path) -> Result<File, OpenLogError> {
-    let path = dir.join(LOCK);
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(io_error(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(OpenLogError::InUse { dir: dir.to_owned() }),
-        Err(fs::TryLockError::Error(error)) => Err(io_error(&path)(error)),
-    }
-}
-
-fn writer(dir: &Path) -> rusqlite::Result<Connection> {
+pub(super) fn writer(dir: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(dir.join(DATABASE))?;
+    keep_wal(&connection)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
@@ -167,15 +92,49 @@ fn writer(dir: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// Closing a connection would check nothing of what it moves, and take the write-ahead log away.
+fn keep_wal(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(drop)
+}
+
 pub(super) fn reader(dir: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(dir.join(DATABASE), flags)?;
+    keep_wal(&connection)?;
     connection.pragma_update(None, "query_only", true)?;
     connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     Ok(connection)
 }
+
+/// What a failure of the storage is for whoever opens a log.
+pub(super) fn storage(dir: &Path) -> impl Fn(rusqlite::Error) -> OpenLogError + use<> {
+    let dir = dir.to_owned();
+    move |error| OpenLogError::Storage { dir: dir.clone(), source: error.into() }
+}
+
+/// Without a write-ahead log, the log must have been closed: otherwise the newest events were in it.
+fn check_closed(dir: &Path) -> Result<(), OpenLogError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    // As a file that nobody changes it is read without making anything beside it.
+    let uri = format!(
+        "file:{}?immutable=1",
+        percent_encoding::utf8_percent_encode(&dir.join(DATABASE).to_string_lossy(), PATH)
+    );
+    let state = Connection::open_with_flags(uri, flags).and_then(|main| meta::read_state(&main));
+    match state.map_err(storage(dir))? {
+        Some(State::Clean) => Ok(()),
+        _ => Err(OpenLogError::NotALog {
+            path: dir.join(WAL),
+            problem: "it is missing or empty, and the log was not closed".to_owned(),
+        }),
+    }
+}
+
+/// What a path has to have escaped in a URI.
+const PATH: &percent_encoding::AsciiSet =
+    &percent_encoding::NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
 
 /// What a database holds.
 struct Opened {
@@ -192,7 +151,7 @@ struct Opened {
 
 impl Opened {
     fn read(connection: &Connection, options: &DiskLogOptions, is_torn: bool) -> rusqlite::Result<Self> {
-        let last = last_record(connection)?;
+        let last = end_record(connection, End::Last)?;
         let clock = Clock::new(last.as_ref().map_or(0, |(_, at)| *at));
         let mut topics = LoggedTopics::default();
         topics.forgotten_to = number(connection, Fact::ForgottenTo)?.unwrap_or(0);
@@ -275,9 +234,19 @@ fn number(connection: &Connection, fact: Fact) -> rusqlite::Result<Option<u64>> 
     Ok(fact.read(connection)?.and_then(|text| text.parse().ok()))
 }
 
-/// The last record's sequence and time, if it can be read.
-fn last_record(connection: &Connection) -> rusqlite::Result<Option<(u64, u64)>> {
-    let mut statement = connection.prepare("SELECT seq, record FROM records ORDER BY seq DESC LIMIT 1")?;
+/// An end of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    First,
+    Last,
+}
+
+/// The sequence and time of the record at this end; a time of 0 if it cannot be read.
+pub(super) fn end_record(connection: &Connection, end: End) -> rusqlite::Result<Option<(u64, u64)>> {
+    let mut statement = connection.prepare(match end {
+        End::First => "SELECT seq, record FROM records ORDER BY seq LIMIT 1",
+        End::Last => "SELECT seq, record FROM records ORDER BY seq DESC LIMIT 1",
+    })?;
     let mut rows = statement.query([])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let sequence = row.get::<_, i64>(0)?.cast_unsigned();

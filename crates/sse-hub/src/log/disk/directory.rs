@@ -1,0 +1,132 @@
+//! A log's directory: its files, and who may use it.
+//!
+//! A directory is a log's if it has the manifest; one without must be empty. What does not fit is refused before anything is
+//! changed, and nothing is ever deleted.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::OpenLogError;
+
+const MANIFEST: &str = "sse-log.json";
+const LOCK: &str = "LOCK";
+pub(super) const DATABASE: &str = "log.sqlite";
+pub(super) const WAL: &str = "log.sqlite-wal";
+/// What a log's directory may hold.
+pub(super) const FILES: [&str; 6] = [MANIFEST, "sse-log.json.new", LOCK, DATABASE, WAL, "log.sqlite-shm"];
+const FORMAT: i64 = 1;
+
+pub(super) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> OpenLogError + use<> {
+    let path = path.to_owned();
+    move |source| OpenLogError::Io { path, source }
+}
+
+/// What a directory is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    Log,
+    /// A log may be begun here.
+    Nothing,
+}
+
+/// Looks at a directory, which is made if it is not there; refuses what is no log's.
+pub(super) fn look(dir: &Path) -> Result<Found, OpenLogError> {
+    make(dir).map_err(io_error(dir))?;
+    let not_a_log = |path: PathBuf, problem: &str| OpenLogError::NotALog { path, problem: problem.to_owned() };
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir).map_err(io_error(dir))? {
+        names.push(entry.map_err(io_error(dir))?.file_name());
+    }
+    let is_foreign = |name: &std::ffi::OsString| !FILES.iter().any(|known| name == known) && name != "lost+found";
+    if let Some(foreign) = names.iter().find(|name| is_foreign(name)) {
+        return Err(not_a_log(dir.join(foreign), "this is no file of a log"));
+    }
+    let manifest = dir.join(MANIFEST);
+    if !names.iter().any(|name| name == MANIFEST) {
+        return match names.iter().find(|name| *name != LOCK && *name != "lost+found") {
+            Some(_) => Err(not_a_log(manifest, "it is missing, and the directory is not empty")),
+            None => Ok(Found::Nothing),
+        };
+    }
+    let text = fs::read_to_string(&manifest).map_err(io_error(&manifest))?;
+    let Manifest { format, state } =
+        serde_json::from_str(&text).map_err(|error| not_a_log(manifest.clone(), &error.to_string()))?;
+    if format != FORMAT {
+        return Err(OpenLogError::Version { dir: dir.to_owned(), found: format, known: FORMAT });
+    }
+    match &*state {
+        "new" => Ok(Found::Nothing),
+        "ready" if !names.iter().any(|name| name == DATABASE) => Err(not_a_log(dir.join(DATABASE), "it is missing")),
+        "ready" => Ok(Found::Log),
+        _ => Err(not_a_log(manifest, "its state is neither new nor ready")),
+    }
+}
+
+/// Nobody else has to do with what is published.
+fn make(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// The log that must be there.
+pub(super) fn existing(dir: &Path) -> Result<File, OpenLogError> {
+    let missing = |problem: &str| OpenLogError::NotALog { path: dir.to_owned(), problem: problem.to_owned() };
+    if !dir.exists() {
+        return Err(missing("there is no such directory"));
+    }
+    match look(dir)? {
+        Found::Log => lock(dir),
+        Found::Nothing => Err(missing("there is no log")),
+    }
+}
+
+/// Begins a log; until [`finish`] it may be begun again.
+pub(super) fn begin(dir: &Path) -> Result<File, OpenLogError> {
+    let lock = lock(dir)?;
+    write_manifest(dir, "new")?;
+    Ok(lock)
+}
+
+/// The log is one from now on.
+pub(super) fn finish(dir: &Path) -> Result<(), OpenLogError> {
+    write_manifest(dir, "ready")
+}
+
+/// Bytes of a log's files.
+pub(super) fn disk_bytes(dir: &Path) -> u64 {
+    FILES.iter().filter_map(|name| fs::metadata(dir.join(name)).ok()).map(|file| file.len()).sum()
+}
+
+/// What tells a log's directory from any other.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    format: i64,
+    /// `new` until the database is there: nothing was promised until then.
+    state: String,
+}
+
+fn write_manifest(dir: &Path, state: &str) -> Result<(), OpenLogError> {
+    let (unfinished, manifest) = (dir.join("sse-log.json.new"), dir.join(MANIFEST));
+    let text = serde_json::to_string(&Manifest { format: FORMAT, state: state.to_owned() });
+    let write = || {
+        let mut file = File::create(&unfinished)?;
+        file.write_all(text.map_err(io::Error::other)?.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&unfinished, &manifest)?;
+        File::open(dir)?.sync_all()
+    };
+    write().map_err(io_error(&manifest))
+}
+
+/// Keeps everybody else out.
+pub(super) fn lock(dir: &Path) -> Result<File, OpenLogError> {
+    let path = dir.join(LOCK);
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(io_error(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(OpenLogError::InUse { dir: dir.to_owned() }),
+        Err(fs::TryLockError::Error(error)) => Err(io_error(&path)(error)),
+    }
+}
