@@ -13,6 +13,7 @@ mod loom;
 mod msrv;
 mod program;
 mod setup;
+mod sim;
 mod soak;
 mod tally;
 mod workspace;
@@ -44,6 +45,8 @@ enum Chore {
     Clients,
     /// Model-check the lock-free pieces
     Loom,
+    /// Simulate the hub over a log, with crashes, faults and hostile subscribers, from seeds
+    Sim(sim::Args),
     /// Fuzz the targets in `crates/*/tests/fuzz.rs`, guided by coverage
     Fuzz(fuzz::Args),
     /// Run the criterion benches
@@ -64,6 +67,7 @@ impl Chore {
             Self::Faults(args) => faults::run(args),
             Self::Clients => clients::run(),
             Self::Loom => loom::run(),
+            Self::Sim(args) => sim::run(args),
             Self::Fuzz(args) => fuzz::run(args),
             Self::Bench(args) => bench::run(args),
             Self::Deny => deny::run(),

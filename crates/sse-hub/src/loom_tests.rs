@@ -195,7 +195,7 @@ fn loom_appending_and_arming_a_single_place_lose_no_wake_up() {
     every_order(|| {
         let stage = Stage::new(1);
         let topic = stage.topics[0].clone();
-        let (key, _) = topic.follow_alone(&mut topic.lock(), Place::new(0, Grants::None));
+        let (key, _) = topic.follow_alone(&mut topic.lock(), Place::new(0, Grants::None, false));
         let publisher = stage.publish_in_thread(&[0], 2);
         let read = || wait(|waker, batch| topic.read_place(key, waker, batch));
         assert_eq!(collect(2, read), [1, 2]);
@@ -208,7 +208,7 @@ fn loom_two_publishers_wake_a_single_place() {
     every_order_with_preemptions(4, || {
         let stage = Stage::new(1);
         let topic = stage.topics[0].clone();
-        let (key, _) = topic.follow_alone(&mut topic.lock(), Place::new(0, Grants::None));
+        let (key, _) = topic.follow_alone(&mut topic.lock(), Place::new(0, Grants::None, false));
         let publishers = [stage.publish_in_thread(&[0], 1), stage.publish_in_thread(&[0], 1)];
         let read = || wait(|waker, batch| topic.read_place(key, waker, batch));
         assert_eq!(collect(2, read), [1, 2]);
