@@ -1,13 +1,14 @@
-//! The commands `publish`, `subscribe` and `token`: a server's clients on the command line, over plain HTTP/1.1.
+//! The commands besides serving: `publish` and `subscribe`, a server's clients over plain HTTP/1.1, `token` and `log`.
 
 use std::future::Future;
 
 use anyhow::Context;
 
-use crate::config::{PublishArgs, SubscribeArgs, TokenArgs};
+use crate::config::{LogArgs, PublishArgs, SubscribeArgs, TokenArgs};
 
 mod backoff;
 mod exchange;
+mod log;
 mod publish;
 mod show;
 mod subscribe;
@@ -38,6 +39,14 @@ pub fn subscribe(args: &SubscribeArgs) -> anyhow::Result<()> {
 /// What is wrong with the arguments, for a person.
 pub fn token(args: &TokenArgs) -> anyhow::Result<String> {
     token::make(args, std::time::SystemTime::now())
+}
+
+/// Looks after a data directory.
+///
+/// # Errors
+/// What went wrong, or what is damaged, for a person.
+pub fn log(args: &LogArgs) -> anyhow::Result<()> {
+    log::run(args, std::io::stdin().lock(), std::io::stdout().lock())
 }
 
 fn block_on(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {

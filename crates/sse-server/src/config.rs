@@ -8,6 +8,7 @@ mod command;
 mod fault;
 mod file;
 mod load;
+mod log_command;
 mod machine;
 mod network;
 mod print;
@@ -29,6 +30,7 @@ mod tests;
 
 pub use command::{Command, HiddenText, PublishArgs, SubscribeArgs, TokenArgs};
 pub use fault::{ConfigError, Fault, Origin};
+pub use log_command::{LogAction, LogArgs};
 pub use network::Network;
 pub use print::reference_markdown;
 pub use settings::Config;

@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         Ok(Command::Publish(args)) => sse_server::client::publish(&args),
         Ok(Command::Subscribe(args)) => sse_server::client::subscribe(&args),
         Ok(Command::Token(args)) => sse_server::client::token(&args).and_then(|token| print(&format!("{token}\n"))),
+        Ok(Command::Log(args)) => sse_server::client::log(&args),
         Ok(Command::Serve(config)) => serve(*config),
     };
     match done {

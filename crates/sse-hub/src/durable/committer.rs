@@ -139,10 +139,7 @@ impl Committer {
                 batch.last += 1;
                 continue;
             };
-            let answer = match self.answer_retry(&mut batch, &publication, answer) {
-                Some(answer) => answer,
-                None => continue,
-            };
+            let Some(answer) = self.answer_retry(&mut batch, &publication, answer) else { continue };
             let admitted = match &chain {
                 Some(chain) if chain.is_broken() => Err(PublishError::Skipped),
                 _ => hub.admit_for_commit(&publication, draft.chunk_len(), &mut closing),

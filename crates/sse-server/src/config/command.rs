@@ -7,6 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
 
 use super::fault::{Fault, Origin};
+use super::log_command::{self, LogArgs};
 use super::setting::{Given, Setting};
 use super::settings::{Config, SETTINGS};
 use super::suggest::{Layer, nearest, unknown_flag};
@@ -27,6 +28,8 @@ pub enum Command {
     Subscribe(SubscribeArgs),
     /// Make a token.
     Token(Box<TokenArgs>),
+    /// Look after a data directory.
+    Log(LogArgs),
     /// Print this help.
     Help(String),
     /// Print this version.
@@ -115,7 +118,7 @@ impl SettingsCommand {
     }
 }
 
-pub(super) const COMMANDS: [&str; 6] = ["serve", "check-config", "config", "publish", "subscribe", "token"];
+pub(super) const COMMANDS: [&str; 7] = ["serve", "check-config", "config", "publish", "subscribe", "token", "log"];
 
 /// What the command line says.
 pub(super) enum Parsed {
@@ -298,6 +301,7 @@ pub(super) fn program() -> Clap {
                 .arg(text("kid", "TEXT", "The key's name in its set"))
                 .arg(text("expires-in", "DURATION", "How long it lives, such as 15m; off for ever [default: 1h]")),
         )
+        .subcommand(log_command::command())
 }
 
 fn flag(setting: &'static Setting) -> Arg {
@@ -337,6 +341,10 @@ fn read(matches: &ArgMatches, faults: &mut Vec<Fault>) -> Parsed {
             token: text(of_command, "token").map(HiddenText),
         })),
         "token" => Err(Command::Token(Box::new(token(of_command)))),
+        "log" => match log_command::read(of_command) {
+            Some(args) => Err(Command::Log(args)),
+            None => return Parsed::Unclear,
+        },
         "check-config" => Ok(SettingsCommand::CheckConfig),
         "config" => Ok(SettingsCommand::PrintConfig),
         _ => Ok(SettingsCommand::Serve),

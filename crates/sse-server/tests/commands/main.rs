@@ -2,6 +2,7 @@
 
 mod command;
 mod fake;
+mod log;
 mod publish;
 mod readme;
 mod reference;
