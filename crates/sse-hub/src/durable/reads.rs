@@ -162,11 +162,13 @@ impl Durable {
                 slot.fill(Found::Page(page, share));
             }
             Wish::Given { followed, id } => {
-                let records = self.log.find_given(&followed, &id);
-                slot.fill(Found::Given(records.unwrap_or_else(|error| {
+                let mut records = self.log.find_given(&followed, &id).unwrap_or_else(|error| {
                     self.note_read_error(&error);
                     Vec::new()
-                })));
+                });
+                // What a failed commit may have left was never published.
+                records.retain(|record| record.sequence <= self.written());
+                slot.fill(Found::Given(records));
             }
         }
         true

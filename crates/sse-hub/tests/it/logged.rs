@@ -329,6 +329,20 @@ fn a_failed_write_ends_publishing_and_nothing_else() {
 }
 
 #[test]
+fn the_id_of_an_event_whose_commit_failed_is_unknown() {
+    let log = Arc::default();
+    let story = story(&log);
+    publish(&story, "a", 1..=3);
+    log.fail_next(Fault::Sync);
+    let event = Event::new("4").with_id(sse_wire::EventId::parse("p").unwrap());
+    assert_eq!(story.try_publish(Publication::new(name("a"), event)), Err(PublishError::LogFailed));
+    assert_eq!(log.sequences(), [1, 2, 3, 4], "it is there, and was not published");
+    for way in WAYS {
+        assert_eq!(story.follow(way).after_id("p").read()[0], "gap:unknown>0", "{way:?}");
+    }
+}
+
+#[test]
 fn what_is_not_logged_is_live_and_begins_a_new_epoch_after_a_crash() {
     let log = Arc::default();
     let first = story(&log);

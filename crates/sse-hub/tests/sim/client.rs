@@ -474,7 +474,11 @@ impl Client {
         let is_excused = |sequence: &u64| connection.asked_for_all && connection.is_new && !world.disk.keeps(*sequence);
         let from = match &connection.expected {
             Expected::Given { id, finds } => {
-                self.found(world, *finds, id).into_iter().flatten().max().expect("otherwise it is told of a gap")
+                let found = self.found(world, *finds, id);
+                let Some(from) = found.iter().copied().flatten().max() else {
+                    panic!("client {} was not told that {id} is not known: {found:?}", self.key);
+                };
+                from
             }
             _ => connection.from,
         };

@@ -112,6 +112,7 @@ impl Disk {
             closed: state.ends.keys().cloned().collect(),
             is_damaged: false,
             incomplete_bytes: 0,
+            keys: Vec::new(),
         }
     }
 

@@ -11,7 +11,7 @@ mod world;
 
 /// Things that happen in one run, before the last come to rest.
 const ACTIONS: usize = 250;
-const SEEDS: u64 = 500;
+const SEEDS: u64 = 300;
 
 /// Tells the seed if the run fails.
 struct Told(u64);
