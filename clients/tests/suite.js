@@ -6,6 +6,9 @@
 // the middle is lost to it whatever the server does.
 
 import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { brief } from "./follower.js";
 import { Proxy } from "./proxy.js";
@@ -32,8 +35,8 @@ export function suite(client) {
     after(() => client.stop());
 
     /** A server of the test's own, and a proxy before it. */
-    async function setting(cutAfter, { secret } = {}) {
-      server = await Server.start({ origin, secret });
+    async function setting(cutAfter, { secret, more } = {}) {
+      server = await Server.start({ origin, secret, more });
       opened.push(() => server.kill());
       const proxy = await Proxy.start(server.address, cutAfter, { betweenEvents: client.forgetsCutEvents });
       opened.push(() => proxy.stop());
@@ -142,6 +145,30 @@ export function suite(client) {
       await follower.opened(opens + 1);
       const later = await server.publish("news", "later");
       assert.deepEqual(await follower.received(4), { type: "message", data: "later", id: later });
+    });
+
+    test("misses nothing over a crash of a server with a data directory", async () => {
+      const dataDir = await mkdtemp(join(tmpdir(), "sse-data-"));
+      opened.push(() => rm(dataDir, { recursive: true, force: true }));
+      const more = ["--data-dir", dataDir];
+      const proxy = await setting([], { more });
+      const follower = await follow(`${proxy.url}/events/news`);
+      await follower.opened();
+      const published = [];
+      const publish = async (data) => published.push({ type: "message", data, id: await server.publish("news", data) });
+      for (let n = 0; n < 20; n++) await publish(`before ${n}`);
+      // A client that takes an id before its event would lose one that the crash cuts.
+      await follower.received(client.forgetsCutEvents ? published.length : 10);
+
+      await server.kill();
+      server = await Server.start({ origin, more });
+      const replacement = server;
+      opened.push(() => replacement.kill());
+      for (let n = 0; n < 20; n++) await publish(`after ${n}`);
+      proxy.target = server.address;
+
+      await follower.received(published.length);
+      assert.deepEqual(follower.events, published);
     });
 
     test("gets the rest and the end of a closed topic, then leaves it alone", async () => {
