@@ -6,7 +6,7 @@ use parking_lot::RwLock;
 use rusqlite::{Connection, params};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::meta::{Fact, State};
+use super::meta::{Fact, State, write_kept};
 use super::open::topic_sum;
 use super::topics::{LoggedTopic, LoggedTopics};
 use super::{Writer, bytes, error};
@@ -79,6 +79,8 @@ impl Writer {
         }
         if let Some(last) = records.last() {
             Fact::Newest.write(&transaction, &last.sequence.to_string())?;
+            let kept = topics.read();
+            write_kept(&transaction, kept.events + records.len() as u64, kept.bytes + batch.bytes)?;
         }
         transaction.commit()?;
         self.next_topic = batch.next_topic;

@@ -47,6 +47,8 @@ pub(super) enum Fact {
     Newest,
     /// The last sequence given, when the log was opened or closed.
     Given,
+    /// How many events are kept, and the bytes of their records.
+    Kept,
     /// Sequences that stand for losses.
     Holes,
     /// The last sequence of a topic that was forgotten.
@@ -60,6 +62,7 @@ impl Fact {
             Self::State => "state",
             Self::Newest => "newest",
             Self::Given => "given",
+            Self::Kept => "kept",
             Self::Holes => "holes",
             Self::ForgottenTo => "forgotten_to",
             Self::Epochs => "epochs",
@@ -83,6 +86,23 @@ impl Fact {
             .optional()?;
         Ok(row.filter(|(value, found)| *found == sum(self.key(), value)).map(|(value, _)| value))
     }
+}
+
+/// Writes how much is kept.
+pub(super) fn write_kept(connection: &Connection, events: u64, bytes: u64) -> rusqlite::Result<()> {
+    Fact::Kept.write(connection, &format!("{events} {bytes}"))
+}
+
+/// How much is kept; counted, if nobody has noted it.
+pub(super) fn read_kept(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
+    let noted = Fact::Kept.read(connection)?;
+    let noted = noted.as_deref().and_then(|text| text.split_once(' '));
+    if let Some((events, bytes)) = noted.and_then(|(events, bytes)| Some((events.parse().ok()?, bytes.parse().ok()?))) {
+        return Ok((events, bytes));
+    }
+    connection.query_row("SELECT count(*), coalesce(sum(length(record)), 0) FROM records", [], |row| {
+        Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, i64>(1)?.cast_unsigned()))
+    })
 }
 
 pub(super) fn sum(key: &str, value: &str) -> i64 {

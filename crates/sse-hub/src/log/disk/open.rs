@@ -309,11 +309,7 @@ fn load_topics(
     }
     // Rows of an index without a topic.
     *is_damaged |= !indexed.is_empty();
-    let (events, bytes) =
-        connection.query_row("SELECT count(*), coalesce(sum(length(record)), 0) FROM records", [], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
-        })?;
-    (topics.events, topics.bytes) = (events.cast_unsigned(), bytes.cast_unsigned());
+    (topics.events, topics.bytes) = meta::read_kept(connection)?;
     Ok(closed)
 }
 

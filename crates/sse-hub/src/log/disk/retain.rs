@@ -1,5 +1,6 @@
 //! What is no longer kept goes, a few records at a time, beside the traffic.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use rusqlite::wal::CheckpointMode;
@@ -8,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::append::{id_key, write_topic};
 use super::bytes::{self, Stored};
 use super::error::{is_full, log_error};
-use super::meta::{Fact, millis};
+use super::meta::{Fact, millis, write_kept};
 use super::topics::LoggedTopic;
 use super::{DiskLog, Writer};
 use crate::TopicName;
@@ -159,9 +160,9 @@ impl DiskLog {
         if records.is_empty() {
             return Ok(0);
         }
-        let mut changed: Vec<(TopicName, LoggedTopic)> = Vec::new();
+        let mut changed: HashMap<TopicName, LoggedTopic> = HashMap::new();
         let (mut gone, mut bytes) = (Vec::new(), 0);
-        {
+        let kept = {
             let topics = &mut *self.topics.write();
             for found in records {
                 let mut is_kept = false;
@@ -178,7 +179,7 @@ impl DiskLog {
                     topic.bytes = topic.bytes.saturating_sub(found.bytes as u64);
                     // Known to be gone before it is: who reads meanwhile is told of a loss, never of damage.
                     topics.set(name, topic.clone());
-                    changed.push((name.clone(), topic));
+                    changed.insert(name.clone(), topic);
                 }
                 if !is_kept {
                     gone.push(found);
@@ -187,8 +188,9 @@ impl DiskLog {
             }
             topics.events = topics.events.saturating_sub(gone.len() as u64);
             topics.bytes = topics.bytes.saturating_sub(bytes);
-        }
-        writer.drop_rows(&gone, &changed).map_err(log_error)?;
+            (topics.events, topics.bytes)
+        };
+        writer.drop_rows(&gone, &changed, kept).map_err(log_error)?;
         Ok(gone.len() as u64)
     }
 
@@ -258,13 +260,19 @@ impl Writer {
     }
 
     /// A crash may bring back what was dropped: then it is dropped again.
-    fn drop_rows(&mut self, gone: &[&Found], changed: &[(TopicName, LoggedTopic)]) -> rusqlite::Result<()> {
+    fn drop_rows(
+        &mut self,
+        gone: &[&Found],
+        changed: &HashMap<TopicName, LoggedTopic>,
+        (events, bytes): (u64, u64),
+    ) -> rusqlite::Result<()> {
         self.set_level(SyncWhen::Later)?;
         let transaction = self.connection.unchecked_transaction()?;
         for (name, topic) in changed {
             drop_from_topic(&transaction, topic)?;
             write_topic(&transaction, name, topic)?;
         }
+        write_kept(&transaction, events, bytes)?;
         {
             let mut record = transaction.prepare_cached("DELETE FROM records WHERE seq = ?")?;
             let mut given = transaction.prepare_cached("DELETE FROM given_ids WHERE id = ? AND seq = ?")?;
