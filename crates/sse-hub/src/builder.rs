@@ -1,7 +1,7 @@
 //! Building a hub.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use crate::budget::Budget;
 use crate::config::HubConfig;
@@ -68,7 +68,7 @@ impl HubBuilder {
         };
         let LogContents { epochs, newest, closed, keys, .. } = contents;
         let order = Arc::new(Order::new(shards, newest + 1));
-        let past = Past { log: log.clone(), order: order.clone(), newest_at_start: newest };
+        let past = Past { log: log.clone(), order: order.clone(), newest_at_start: newest, lost_to: AtomicU64::new(0) };
         let topics = Topics::new(&config, shards, Some(past));
         for name in &closed {
             topics.obtain_anyway(name).lock().restore_closed();

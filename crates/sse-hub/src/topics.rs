@@ -37,6 +37,8 @@ pub(crate) struct Past {
     pub(crate) order: Arc<Order>,
     /// Rings hold nothing up to here: the log did before the start.
     pub(crate) newest_at_start: u64,
+    /// The log has failed, and does not know of every event up to here.
+    pub(crate) lost_to: AtomicU64,
 }
 
 impl Past {
@@ -44,7 +46,8 @@ impl Past {
     /// come to the ring.
     fn floor_of(&self, name: &TopicName) -> Floor {
         let Extent { newest, trimmed_to, exact } = self.log.extent(name);
-        Floor { sequence: newest.max(trimmed_to).min(self.order.newest()), exact }
+        let known_to = newest.max(trimmed_to).max(self.lost_to.load(Ordering::Relaxed));
+        Floor { sequence: known_to.min(self.order.newest()), exact }
     }
 }
 
@@ -70,6 +73,13 @@ impl Topics {
             policies: config.topic_policies.iter().map(policy).collect(),
             hasher,
             past,
+        }
+    }
+
+    /// Events up to here were delivered, and not all of them will ever be in the log.
+    pub(crate) fn note_lost(&self, sequence: u64) {
+        if let Some(past) = &self.past {
+            past.lost_to.fetch_max(sequence, Ordering::Relaxed);
         }
     }
 

@@ -263,6 +263,10 @@ impl Committer {
 
     /// Gives the log up, after an error that its host met: nothing is published until the next start.
     pub fn fail(&self) {
+        let newest = self.hub.inner.order.newest();
+        if self.durable.written() < newest {
+            self.hub.inner.topics.note_lost(newest);
+        }
         for pending in self.durable.queue.fail() {
             if let Pending::Event { answer, .. } = pending {
                 answer.give(Err(PublishError::LogFailed));

@@ -343,6 +343,21 @@ fn the_id_of_an_event_whose_commit_failed_is_unknown() {
 }
 
 #[test]
+fn what_was_delivered_and_never_written_is_told_even_of_a_forgotten_topic() {
+    let log = Arc::default();
+    let mut story = Story::promising(sse_hub::Durability::Memory, &log, |config| config.floors_max = 0);
+    publish(&story, "a", 1..=3);
+    log.fail_next(Fault::Write);
+    publish(&story, "a", 4..=4);
+    story.wait(400);
+    story.wait(10);
+    assert_eq!(story.frames("a"), None, "it is forgotten");
+    for way in WAYS {
+        assert_eq!(story.follow(way).after(3).read(), ["gap:damaged>4"], "{way:?}");
+    }
+}
+
+#[test]
 fn what_is_not_logged_is_live_and_begins_a_new_epoch_after_a_crash() {
     let log = Arc::default();
     let first = story(&log);

@@ -44,9 +44,18 @@ impl Story {
 
     /// A hub that goes on with what a log holds.
     pub(crate) fn on(log: &Arc<MemoryLog>, configure: impl FnOnce(&mut HubConfig)) -> Self {
+        Self::promising(Durability::Fsync, log, configure)
+    }
+
+    /// The same with another promise to publishers.
+    pub(crate) fn promising(
+        durability: Durability,
+        log: &Arc<MemoryLog>,
+        configure: impl FnOnce(&mut HubConfig),
+    ) -> Self {
         let mut config = HubConfig { shards: 3, ..HubConfig::default() };
         configure(&mut config);
-        let hub = Hub::builder().config(config).log(log.clone(), log.open(), Durability::Fsync).build().unwrap();
+        let hub = Hub::builder().config(config).log(log.clone(), log.open(), durability).build().unwrap();
         let committer = hub.committer().map(RefCell::new);
         let mut story = Self { hub, now: Instant::now(), committer };
         story.wait(0);
