@@ -268,8 +268,15 @@ impl TopicInfo {
 impl HubInner {
     fn publish_now(&self, publication: &Publication) -> Result<Receipt, PublishError> {
         let receipt = self.append(publication)?;
-        self.signals.published.increment(1);
+        self.count_published(publication);
         Ok(receipt)
+    }
+
+    /// The end of a topic is no event that somebody published.
+    pub(crate) fn count_published(&self, publication: &Publication) {
+        if publication.kind == EntryKind::Event {
+            self.signals.published.increment(1);
+        }
     }
 
     pub(crate) fn cursor(&self, sequence: u64) -> Cursor {

@@ -18,7 +18,7 @@ use crate::fan_out::publishing;
 /// Threads that read the log: a slow read holds up one, and live streams none.
 const READERS: usize = 2;
 /// How long a thread without work sleeps: it is woken by work, and looks around now and then.
-const IDLE: Duration = Duration::from_millis(100);
+const IDLE: Duration = Duration::from_secs(1);
 /// How often the log is tended between commits.
 const TEND_EVERY: Duration = Duration::from_millis(10);
 /// How often its size is looked at.
@@ -208,6 +208,9 @@ impl Keeper {
 
     /// What is due besides commits.
     fn keep(&mut self) -> Result<(), LogError> {
+        if self.committer.has_failed() {
+            return Ok(());
+        }
         if self.sync_every.is_some_and(|every| self.committer.is_dirty() && self.synced_at.elapsed() >= every) {
             self.committer.sync()?;
             self.synced_at = Instant::now();
@@ -216,7 +219,7 @@ impl Keeper {
             self.measured_at = Instant::now();
             gauge!("sse_log_bytes").set(self.log.disk_bytes() as f64);
         }
-        if (self.has_more || self.tended_at.elapsed() >= TEND_EVERY) && !self.committer.has_failed() {
+        if self.has_more || self.tended_at.elapsed() >= TEND_EVERY {
             self.tended_at = Instant::now();
             match self.log.tend() {
                 Ok(retained) => self.has_more = retained.has_more,

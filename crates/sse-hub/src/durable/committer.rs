@@ -230,7 +230,7 @@ impl Committer {
                     hub.append_numbered(publication.topics(), entry);
                 }
             });
-            hub.signals.published.increment(1);
+            hub.count_published(&publication);
             if let Some(key) = publication.key {
                 hub.keys.lock().remember(key, receipt.clone(), hub.tick.load(Ordering::Relaxed));
             }

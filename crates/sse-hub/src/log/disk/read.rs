@@ -135,7 +135,7 @@ impl Reading<'_> {
             let seen = self.seen.insert(topic.clone(), sequence).unwrap_or(self.wanted.after);
             if previous > seen {
                 let reason = if previous <= trimmed_to { GapReason::Trimmed } else { GapReason::Damaged };
-                missing = missing.max_by_key_or((previous, reason));
+                missing = missing.filter(|(known, _)| *known >= previous).or(Some((previous, reason)));
             }
         }
         if !is_visible {
@@ -161,17 +161,6 @@ impl Reading<'_> {
     fn finish(mut self) -> Page {
         self.tell_loss(self.page.covered_to);
         self.page
-    }
-}
-
-/// The later of two.
-trait Later {
-    fn max_by_key_or(self, other: (u64, GapReason)) -> Self;
-}
-
-impl Later for Option<(u64, GapReason)> {
-    fn max_by_key_or(self, other: (u64, GapReason)) -> Self {
-        Some(self.filter(|known| known.0 >= other.0).unwrap_or(other))
     }
 }
 
