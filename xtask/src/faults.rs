@@ -6,6 +6,7 @@
 mod answer;
 mod asking;
 mod bench;
+mod crafted;
 mod crowd;
 mod dead;
 mod evicted;
@@ -13,11 +14,13 @@ mod finding;
 mod full;
 mod herd;
 mod hot;
+mod joining;
 mod load;
 mod metrics;
 mod namespace;
 mod publisher;
 mod rank;
+mod refusals;
 mod resume;
 mod server;
 mod silent;
@@ -85,14 +88,18 @@ const ROWS: &[Row] = &[
     Row { name: "G2", fault: "more connections than the bound", run: full::no_room, broken_by: &["--connections-max=10000"] },
     Row { name: "G5", fault: "topics that are used once", run: topics::come_and_go, broken_by: &["--ring-age-max=1h"] },
     Row { name: "G8", fault: "large events to many topics", run: topics::large_events, broken_by: &["--rings-bytes-max=1GiB"] },
+    Row { name: "G11", fault: "topic names made to collide", run: crafted::hash_flooding, broken_by: &[] },
     Row { name: "G12", fault: "5,000 connects at once", run: herd::all_connect, broken_by: &["--connections-max=1000"] },
     Row { name: "G13", fault: "all come back after a crash", run: herd::all_come_back, broken_by: &["--retry-jitter=0"] },
     Row { name: "G14", fault: "10,000 streams leave", run: herd::all_leave, broken_by: &[] },
+    Row { name: "H4", fault: "tokens refused for different reasons", run: refusals::tell_nothing_by_time, broken_by: &[] },
     Row { name: "H10", fault: "1,000 bad tokens a second", run: tokens::flood, broken_by: &[] },
     Row { name: "B1", fault: "ids from before a crash", run: resume::after_a_restart, broken_by: &[] },
     Row { name: "B4", fault: "ids older than what is kept", run: resume::older_than_kept, broken_by: &["--ring-frames-max=50"] },
     Row { name: "burst", fault: "5,000 events at once", run: hot::bursts, broken_by: &["--ring-frames-max=1000"] },
     Row { name: "full19k", fault: "19,000 streams in one process", run: full::very_many, broken_by: &["--connections-max=10000"] },
+    Row { name: "presence", fault: "joining among 10,000 whose coming and going is announced", run: joining::costs_the_same_among_many, broken_by: &[] },
+    Row { name: "selectors", fault: "20,000 selectors are followed", run: joining::selectors_cost_no_publish, broken_by: &[] },
     Row { name: "churn", fault: "1,000 connects and leaves per second", run: storm::churns, broken_by: &[] },
 ];
 

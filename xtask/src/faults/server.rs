@@ -33,23 +33,28 @@ impl Server {
 
     /// Starts it on this address.
     pub fn start_at(listen: &str, bench: &Bench, args: &[&str]) -> Result<Self> {
-        Self::launch(Command::new(program()), listen, bench, args)
+        Self::launch(Command::new(program()), "server", listen, bench, args)
+    }
+
+    /// Starts one of several, that is called so in the evidence.
+    pub fn start_named(name: &str, bench: &Bench, args: &[&str]) -> Result<Self> {
+        Self::launch(Command::new(program()), &format!("server-{name}"), "127.0.0.1:0", bench, args)
     }
 
     /// Starts it before everything else that wants to run.
     pub fn start_ahead(bench: &Bench, args: &[&str]) -> Result<Self> {
-        Self::launch(Rank::Ahead.of(Command::new(program())), "127.0.0.1:0", bench, args)
+        Self::launch(Rank::Ahead.of(Command::new(program())), "server", "127.0.0.1:0", bench, args)
     }
 
     /// Starts it with no more than so many descriptors.
     pub fn start_with_descriptors(count: u32, bench: &Bench, args: &[&str]) -> Result<Self> {
         let mut command = Command::new("prlimit");
         command.arg(format!("--nofile={count}")).arg(program());
-        Self::launch(command, "127.0.0.1:0", bench, args)
+        Self::launch(command, "server", "127.0.0.1:0", bench, args)
     }
 
-    fn launch(mut command: Command, listen: &str, bench: &Bench, args: &[&str]) -> Result<Self> {
-        let (ready, log) = (bench.file("server.ready"), bench.file("server.log"));
+    fn launch(mut command: Command, name: &str, listen: &str, bench: &Bench, args: &[&str]) -> Result<Self> {
+        let (ready, log) = (bench.file(&format!("{name}.ready")), bench.file(&format!("{name}.log")));
         if ready.exists() {
             fs::remove_file(&ready).context("removing the last start's ready file")?;
         }
@@ -112,7 +117,8 @@ impl Server {
     }
 }
 
-fn program() -> PathBuf {
+/// The release program.
+pub fn program() -> PathBuf {
     workspace::target().join("release").join("sse-server")
 }
 
