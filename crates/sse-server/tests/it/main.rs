@@ -23,6 +23,7 @@ mod hostile_ids;
 mod hosts;
 mod idempotency;
 mod jwks;
+mod jwks_https;
 mod life;
 mod limits;
 mod malformed;
