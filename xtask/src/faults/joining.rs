@@ -26,7 +26,7 @@ const SAME: f64 = 1.25;
 /// Streams come and go where few others are and where very many are, with Mercure's subscription events on: the cost of one is
 /// the same, whether or not somebody follows those events.
 pub fn costs_the_same_among_many(bench: &Bench) -> Result<Findings> {
-    let visits = bench.pick(2_000, 6_000);
+    let visits = bench.pick(4_000, 10_000);
     let (mut few, mut many) = (Place::with(10, bench)?, Place::with(10_000, bench)?);
     let mut findings = Findings::default();
     let mut compare = |what: &str, few: &mut Place, many: &mut Place| -> Result<()> {
