@@ -13,6 +13,7 @@ mod loom;
 mod msrv;
 mod program;
 mod setup;
+mod shuttle;
 mod sim;
 mod soak;
 mod tally;
@@ -45,6 +46,8 @@ enum Chore {
     Clients,
     /// Model-check the lock-free pieces
     Loom,
+    /// Run whole hubs under threads that are switched at random
+    Shuttle(shuttle::Args),
     /// Simulate the hub over a log, with crashes, faults and hostile subscribers, from seeds
     Sim(sim::Args),
     /// Fuzz the targets in `crates/*/tests/fuzz.rs`, guided by coverage
@@ -67,6 +70,7 @@ impl Chore {
             Self::Faults(args) => faults::run(args),
             Self::Clients => clients::run(),
             Self::Loom => loom::run(),
+            Self::Shuttle(args) => shuttle::run(args),
             Self::Sim(args) => sim::run(args),
             Self::Fuzz(args) => fuzz::run(args),
             Self::Bench(args) => bench::run(args),

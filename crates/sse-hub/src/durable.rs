@@ -1,7 +1,7 @@
 //! Publishing through a log: what is accepted waits in one queue, and one committer numbers, writes and delivers it.
 //!
 //! The hub starts no threads: its host runs the [`Committer`] on one, and [`Hub::serve_log_read`](crate::Hub::serve_log_read)
-//! on a few others. Loom's models do not come here, so the locks are parking_lot's own.
+//! on a few others. Loom's models do not come here; shuttle's do.
 
 mod committer;
 mod queue;
@@ -9,9 +9,6 @@ mod reads;
 mod submission;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::{Condvar, Mutex};
 
 pub use committer::{Commit, Committer};
 pub(crate) use queue::{Chain, Pending, Queue};
@@ -20,6 +17,7 @@ pub(crate) use submission::Answer;
 pub use submission::Submission;
 
 use crate::log::{Durability, Log};
+use crate::sync::{AtomicU64, Condvar, Mutex, Ordering};
 
 /// What a hub with a log has beyond one without.
 #[derive(Debug)]

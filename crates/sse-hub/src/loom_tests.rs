@@ -149,7 +149,13 @@ fn loom_a_selectors_follower_keeps_the_order() {
     every_order(|| {
         let mut registry = SelectorRegistry::default();
         // The merge has to know the shards before there are topics.
-        let merge = Arc::new(Merge::new([0, 1].into(), &[], Grants::None, Arc::new(TopicPolicy::default()), 99));
+        let merge = Arc::new(Merge::new(
+            [0, 1].into(),
+            Reader::new(&[], false),
+            Grants::None,
+            Arc::new(TopicPolicy::default()),
+            99,
+        ));
         registry.join(&Selector::parse("*").unwrap(), merge.clone());
         start(&merge, 0);
         let stage = Stage::with_groups(2, &registry);

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
 use sse_wire::FrameDraft;
 
 use super::Answer;
+use crate::sync::{Condvar, Mutex};
 use crate::{Publication, PublishError};
 
 /// Events in the order they came, bounded in bytes.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
 use sse_wire::EventId;
 
 use super::Durable;
 use crate::log::{LogRead, Page, Record, Step};
+use crate::sync::{Condvar, Mutex};
 use crate::{GapReason, Selector};
 
 /// What subscribers wait for: at most one thing each. The bytes of pages that were read and not delivered yet are bounded:

@@ -5,8 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
-use parking_lot::Mutex;
-
+use crate::sync::Mutex;
 use crate::{PublishError, Receipt};
 
 type Outcome = Result<Receipt, PublishError>;
