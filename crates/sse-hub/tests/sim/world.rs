@@ -21,7 +21,7 @@ use crate::history::{Fate, History, Made, TOPICS, Wanted, id_of, name, number_of
 /// Seconds for which a subscriber may be behind.
 const GRACE: u64 = 30;
 /// Far more turns than anything takes to come to rest.
-const TURNS_MAX: usize = 2000;
+const TURNS_MAX: usize = 500;
 const CLIENTS_MAX: usize = 8;
 
 pub(crate) struct World {
