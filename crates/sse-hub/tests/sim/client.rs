@@ -292,7 +292,7 @@ impl Client {
                 }
                 Poll::Ready(Ok(())) => (),
             }
-            (connection.is_asking, connection.last_read) = (false, world.seconds);
+            connection.is_asking = false;
             let gap = connection.subscription.take_start_gap();
             connection.flag.0.store(true, Ordering::SeqCst);
             world.learn();
