@@ -6,30 +6,44 @@
 mod answer;
 mod asking;
 mod bench;
+mod big_log;
+mod calls;
 mod crafted;
+mod crash;
 mod crowd;
 mod dead;
+mod disk_errors;
+mod disk_full;
+mod disk_image;
 mod evicted;
 mod finding;
+mod foreign;
 mod full;
 mod herd;
+mod history;
 mod hot;
 mod joining;
 mod load;
 mod metrics;
+mod mount;
 mod namespace;
+mod power;
+mod press;
 mod publisher;
 mod rank;
 mod refusals;
+mod replays;
 mod resume;
 mod server;
 mod silent;
+mod slow_disk;
 mod sockets;
 mod stalled;
 mod stopped;
 mod storm;
 mod tokens;
 mod topics;
+mod tracer;
 mod usage;
 mod watch;
 
@@ -74,6 +88,18 @@ struct Row {
 
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
+    Row { name: "A1", fault: "kill -9 while events are published", run: crash::under_load, broken_by: &["--durability=memory"] },
+    Row { name: "A2", fault: "a loss of power", run: power::is_lost, broken_by: &["--durability=interval", "--sync-interval=1m"] },
+    Row { name: "A3", fault: "answers and the syncs they stand for", run: power::answers_follow_syncs, broken_by: &["--durability=interval"] },
+    Row { name: "A4", fault: "a sync of the log fails", run: disk_errors::syncs_fail, broken_by: &[] },
+    Row { name: "A5", fault: "the log's disk is full", run: disk_full::fills_up, broken_by: &["--durability=memory"] },
+    Row { name: "A8", fault: "a data directory that is no log's", run: foreign::is_refused, broken_by: &[] },
+    Row { name: "A9", fault: "a second server on a data directory", run: foreign::is_in_use, broken_by: &[] },
+    Row { name: "A10", fault: "a data directory that is read-only, or goes", run: disk_errors::directory_goes, broken_by: &[] },
+    Row { name: "A11", fault: "syncs of 500 ms", run: slow_disk::takes_its_time, broken_by: &[] },
+    Row { name: "A12", fault: "kill -9 during retention and checkpoints", run: crash::while_it_tends, broken_by: &["--durability=memory"] },
+    Row { name: "A13", fault: "a restart with very many events", run: big_log::restarts, broken_by: &[] },
+    Row { name: "group", fault: "64 publishers and syncs of 5 ms", run: slow_disk::commits_are_shared, broken_by: &[] },
     Row { name: "C1", fault: "a tenth of the readers is stopped", run: stopped::a_tenth_stops, broken_by: &["--lag-grace=1h", "--write-timeout=1h"] },
     Row { name: "C2", fault: "readers that take nothing", run: stalled::takes_nothing, broken_by: &["--write-timeout=1h"] },
     Row { name: "C3", fault: "readers that take one byte per second", run: stalled::trickles, broken_by: &["--lag-grace=1h", "--write-timeout=1h"] },
@@ -95,6 +121,9 @@ const ROWS: &[Row] = &[
     Row { name: "H4", fault: "tokens refused for different reasons", run: refusals::tell_nothing_by_time, broken_by: &[] },
     Row { name: "H10", fault: "1,000 bad tokens a second", run: tokens::flood, broken_by: &[] },
     Row { name: "B1", fault: "ids from before a crash", run: resume::after_a_restart, broken_by: &[] },
+    Row { name: "B6", fault: "resumes from the log while it is written", run: replays::meet_live_events, broken_by: &[] },
+    Row { name: "B7", fault: "very many replay at once", run: replays::storm, broken_by: &[] },
+    Row { name: "B11", fault: "retention passes a slow reader", run: replays::outrun, broken_by: &["--retain-events=1000000"] },
     Row { name: "B4", fault: "ids older than what is kept", run: resume::older_than_kept, broken_by: &["--ring-frames-max=50"] },
     Row { name: "burst", fault: "5,000 events at once", run: hot::bursts, broken_by: &["--ring-frames-max=1000"] },
     Row { name: "full19k", fault: "19,000 streams in one process", run: full::very_many, broken_by: &["--connections-max=10000"] },
@@ -201,9 +230,13 @@ mod tests {
         for row in ROWS {
             assert!(named.contains(&format!("faults {}", row.name).as_str()), "{} is not in the document", row.name);
         }
-        for (suite, dir) in
-            [("it", "sse-server/tests/it"), ("hub", "sse-hub/tests/it"), ("commands", "sse-server/tests/commands")]
-        {
+        let suites = [
+            ("it", "sse-server/tests/it"),
+            ("hub", "sse-hub/tests/it"),
+            ("disk", "sse-hub/tests/disk"),
+            ("commands", "sse-server/tests/commands"),
+        ];
+        for (suite, dir) in suites {
             let tests = named.iter().filter_map(|named| named.strip_prefix(suite)?.trim().split_once("::"));
             for (module, test) in tests.filter(|(_, test)| *test != "..") {
                 let source = root.join("crates").join(dir).join(format!("{module}.rs"));

@@ -23,6 +23,8 @@ const NEEDS: &[Need] = &[
     Need { command: "curl", package: "curl", why: "the quick start, tried as written" },
     Need { command: "ip", package: "iproute2", why: "faults: clients that vanish, in a network of their own" },
     Need { command: "ss", package: "iproute2", why: "faults: what sockets hold in the kernel" },
+    Need { command: "strace", package: "strace", why: "faults: syncs that fail or take long" },
+    Need { command: "nsenter", package: "util-linux", why: "faults: a small disk, in a namespace of its own" },
     Need { command: "c++", package: "g++", why: "the engine of the fuzz targets" },
 ];
 

@@ -23,6 +23,8 @@ const IDLE: Duration = Duration::from_secs(1);
 const TEND_EVERY: Duration = Duration::from_millis(10);
 /// How often its size is looked at.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
+/// How often a disk that was full is tried: nobody may publish to a server that is not ready.
+const TRY_EVERY: Duration = Duration::from_secs(1);
 /// How often a full disk is told of.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
@@ -155,6 +157,7 @@ struct Keeper {
     tended_at: Instant,
     measured_at: Instant,
     complained_at: Option<Instant>,
+    tried_at: Instant,
     /// Tending has more to do.
     has_more: bool,
 }
@@ -171,6 +174,7 @@ impl Keeper {
             tended_at: now,
             measured_at: now,
             complained_at: None,
+            tried_at: now,
             has_more: false,
         }
     }
@@ -219,6 +223,7 @@ impl Keeper {
             self.measured_at = Instant::now();
             gauge!("sse_log_bytes").set(self.log.disk_bytes() as f64);
         }
+        self.try_room()?;
         if self.has_more || self.tended_at.elapsed() >= TEND_EVERY {
             self.tended_at = Instant::now();
             match self.log.tend() {
@@ -228,6 +233,24 @@ impl Keeper {
                     self.committer.fail();
                     return Err(error);
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a disk that was full has room again.
+    fn try_room(&mut self) -> Result<(), LogError> {
+        let is_due = self.is_full.load(Ordering::Relaxed) && self.tried_at.elapsed() >= TRY_EVERY;
+        if !is_due || self.committer.has_failed() {
+            return Ok(());
+        }
+        self.tried_at = Instant::now();
+        match self.log.try_room() {
+            Ok(()) => self.is_full.store(false, Ordering::Relaxed),
+            Err(LogError::Full(_)) => (),
+            Err(error) => {
+                self.committer.fail();
+                return Err(error);
             }
         }
         Ok(())

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -51,6 +52,22 @@ impl Server {
         let mut command = Command::new("prlimit");
         command.arg(format!("--nofile={count}")).arg(program());
         Self::launch(command, "server", "127.0.0.1:0", bench, args)
+    }
+
+    /// Starts it as another command that runs it in the end, with the same process.
+    pub fn start_as(bench: &Bench, wrap: impl Fn(Command) -> Command, args: &[&str]) -> Result<Self> {
+        Self::launch(wrap(Command::new(program())), "server", "127.0.0.1:0", bench, args)
+    }
+
+    /// Starts one that is to end by itself.
+    pub fn refused(bench: &Bench, wrap: impl Fn(Command) -> Command, args: &[&str]) -> Result<Refusal> {
+        let log = bench.file("refused.log");
+        let mut command = wrap(Command::new(program()));
+        command.args(["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"]).args(args).args(bench.server_args());
+        let started = Instant::now();
+        let code = Process::start(&mut command, &log)?.wait(Duration::from_secs(10))?.code();
+        let said = fs::read_to_string(&log).context("reading what the server said")?;
+        Ok(Refusal { code, took: started.elapsed(), said })
     }
 
     fn launch(mut command: Command, name: &str, listen: &str, bench: &Bench, args: &[&str]) -> Result<Self> {
@@ -114,6 +131,23 @@ impl Server {
         let panicked = self.log_lines()?.into_iter().find(|line| line.contains("panicked"));
         ensure!(panicked.is_none(), "the server panicked: {}", panicked.unwrap_or_default());
         self.process.stop()
+    }
+}
+
+/// How a server ended that should not have started.
+#[derive(Debug)]
+pub struct Refusal {
+    pub code: Option<i32>,
+    pub took: Duration,
+    /// All that it printed.
+    pub said: String,
+}
+
+impl Refusal {
+    /// A failed start, told in one line.
+    pub fn is_clear(&self) -> bool {
+        let errors = self.said.lines().filter(|line| !line.contains(" INFO ")).count();
+        self.code == Some(1) && errors == 1
     }
 }
 

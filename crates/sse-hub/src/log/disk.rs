@@ -17,6 +17,8 @@ mod topics;
 mod wal;
 
 use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,6 +35,9 @@ use meta::Clock;
 use retain::Tending;
 pub use retain::{Retained, Retention};
 use topics::LoggedTopics;
+
+/// What a disk has to take before it counts as having room again: less may fit into corners of one that is full.
+const ROOM_BYTES: usize = 256 << 10;
 
 /// A [`Log`] in a directory of its own.
 #[derive(Debug)]
@@ -89,6 +94,27 @@ impl DiskLog {
         self.topics.read().events
     }
 
+    /// Writes something and syncs it, to learn whether a disk that was full has room again.
+    ///
+    /// # Errors
+    /// As [`append`](Log::append).
+    pub fn try_room(&self) -> Result<(), LogError> {
+        let writer = &mut *self.writer.lock();
+        writer.set_fact(meta::Fact::Room, &"x".repeat(ROOM_BYTES))?;
+        self.check_place(writer)
+    }
+
+    /// Files that are open take writes and syncs even when nobody will find them again: then nothing is promised.
+    fn check_place(&self, writer: &Writer) -> Result<(), LogError> {
+        let file = |file: &std::fs::Metadata| (file.dev(), file.ino());
+        let is_there = || Ok(file(&writer.wal.metadata()?) == file(&std::fs::metadata(self.dir.join(directory::WAL))?));
+        match is_there() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(LogError::Failed("its files were replaced".into())),
+            Err(error) => Err(LogError::Failed(io::Error::into(error))),
+        }
+    }
+
     /// Runs `read` with a connection of its own.
     fn with_reader<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, LogError> {
         let pooled = self.readers.lock().pop();
@@ -105,7 +131,8 @@ impl DiskLog {
 impl Log for DiskLog {
     fn append(&self, records: &[Record], sync: SyncWhen) -> Result<(), LogError> {
         let writer = &mut *self.writer.lock();
-        writer.append(records, sync, self.clock.now(), &self.topics)
+        writer.append(records, sync, self.clock.now(), &self.topics)?;
+        self.check_place(writer)
     }
 
     fn sync(&self) -> Result<(), LogError> {

@@ -1,6 +1,6 @@
 //! What is appended is read again, by topic, by several and by template, before and after a restart.
 
-use sse_hub::{IdempotencyKey, Log, Record, RecordKind, Selector, SyncWhen};
+use sse_hub::{IdempotencyKey, Log, LogError, Record, RecordKind, Selector, SyncWhen};
 use sse_wire::EventId;
 
 use crate::setting::{Setting, append, read, record, topic, words};
@@ -107,4 +107,21 @@ fn keys_come_back_with_the_ids_of_their_events() {
     let (_log, contents) = setting.open();
     let kept: Vec<_> = contents.keys.iter().map(|kept| (kept.key, kept.id.as_str(), kept.sequence)).collect();
     assert_eq!(kept, [(key(1), "id-1", 1), (key(2), "id-3", 3)]);
+}
+
+/// Open files take writes when nobody will ever find them again.
+#[test]
+fn a_log_whose_files_are_gone_promises_nothing() {
+    let setting = Setting::new();
+    let (log, _) = setting.open();
+    append(&log, &[record(1, &["a"])]);
+    log.try_room().unwrap();
+    let wal = setting.dir.path().join("log.sqlite-wal");
+    let elsewhere = setting.dir.path().with_extension("elsewhere");
+    std::fs::rename(&wal, &elsewhere).unwrap();
+    assert!(matches!(log.append(&[record(2, &["a"])], SyncWhen::Now), Err(LogError::Failed(_))), "it is gone");
+    std::fs::copy(&elsewhere, &wal).unwrap();
+    assert!(matches!(log.append(&[record(3, &["a"])], SyncWhen::Now), Err(LogError::Failed(_))), "it is another one");
+    assert!(matches!(log.try_room(), Err(LogError::Failed(_))));
+    std::fs::remove_file(elsewhere).unwrap();
 }

@@ -37,9 +37,10 @@ fn one_process_at_a_time() {
 #[test]
 fn what_is_no_log_is_refused_and_left_alone() {
     type Mutate = fn(&Path);
-    let mutations: [(&str, Mutate); 7] = [
+    let mutations: [(&str, Mutate); 8] = [
         ("no manifest", |dir| fs::remove_file(dir.join("sse-log.json")).unwrap()),
         ("no database", |dir| fs::remove_file(dir.join("log.sqlite")).unwrap()),
+        ("an empty database", |dir| fs::write(dir.join("log.sqlite"), "").unwrap()),
         ("a newer format", |dir| fs::write(dir.join("sse-log.json"), r#"{"format":2,"state":"ready"}"#).unwrap()),
         ("an older format", |dir| fs::write(dir.join("sse-log.json"), r#"{"format":0,"state":"ready"}"#).unwrap()),
         ("a manifest of something else", |dir| fs::write(dir.join("sse-log.json"), "{}").unwrap()),

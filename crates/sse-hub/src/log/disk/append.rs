@@ -98,12 +98,12 @@ impl Writer {
     }
 
     pub(super) fn set_state(&mut self, state: State) -> Result<(), LogError> {
-        let set = || {
-            self.set_level(SyncWhen::Now)?;
-            Fact::State.write(&self.connection, state.as_str())
-        };
-        let mut set = set;
-        set().map_err(error::log_error)
+        self.set_fact(Fact::State, state.as_str())
+    }
+
+    /// Notes a fact, on the disk when this returns.
+    pub(super) fn set_fact(&mut self, fact: Fact, value: &str) -> Result<(), LogError> {
+        self.set_level(SyncWhen::Now).and_then(|()| fact.write(&self.connection, value)).map_err(error::log_error)
     }
 
     pub(super) fn close(&mut self, newest: u64) -> Result<(), LogError> {

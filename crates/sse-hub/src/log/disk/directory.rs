@@ -59,6 +59,10 @@ pub(super) fn look(dir: &Path) -> Result<Found, OpenLogError> {
     match &*state {
         "new" => Ok(Found::Nothing),
         "ready" if !names.iter().any(|name| name == DATABASE) => Err(not_a_log(dir.join(DATABASE), "it is missing")),
+        // SQLite would take an empty file for a new database, and everything would seem never to have been.
+        "ready" if fs::metadata(dir.join(DATABASE)).map_err(io_error(&dir.join(DATABASE)))?.len() == 0 => {
+            Err(not_a_log(dir.join(DATABASE), "it is empty"))
+        }
         "ready" => Ok(Found::Log),
         _ => Err(not_a_log(manifest, "its state is neither new nor ready")),
     }

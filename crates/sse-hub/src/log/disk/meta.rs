@@ -54,6 +54,8 @@ pub(super) enum Fact {
     /// The last sequence of a topic that was forgotten.
     ForgottenTo,
     Epochs,
+    /// Nothing: it takes up room, once a disk was full.
+    Room,
 }
 
 impl Fact {
@@ -66,6 +68,7 @@ impl Fact {
             Self::Holes => "holes",
             Self::ForgottenTo => "forgotten_to",
             Self::Epochs => "epochs",
+            Self::Room => "room",
         }
     }
 

@@ -161,6 +161,7 @@ impl DiskLog {
             return Ok(0);
         }
         let mut changed: HashMap<TopicName, LoggedTopic> = HashMap::new();
+        let mut before = Vec::new();
         let (mut gone, mut bytes) = (Vec::new(), 0);
         let kept = {
             let topics = &mut *self.topics.write();
@@ -173,6 +174,7 @@ impl DiskLog {
                         is_kept |= !is_trimmed;
                         continue;
                     }
+                    before.push((name.clone(), (**topic).clone()));
                     let mut topic = (**topic).clone();
                     topic.trimmed_to = found.sequence;
                     topic.events = topic.events.saturating_sub(1);
@@ -186,11 +188,16 @@ impl DiskLog {
                     bytes += found.bytes as u64;
                 }
             }
-            topics.events = topics.events.saturating_sub(gone.len() as u64);
-            topics.bytes = topics.bytes.saturating_sub(bytes);
-            (topics.events, topics.bytes)
+            (topics.events.saturating_sub(gone.len() as u64), topics.bytes.saturating_sub(bytes))
         };
-        writer.drop_rows(&gone, &changed, kept).map_err(log_error)?;
+        let dropped = writer.drop_rows(&gone, &changed, kept);
+        let topics = &mut *self.topics.write();
+        if let Err(error) = dropped {
+            // They are all there still, and are to be dropped another time.
+            before.into_iter().rev().for_each(|(name, topic)| topics.set(&name, topic));
+            return Err(log_error(error));
+        }
+        (topics.events, topics.bytes) = kept;
         Ok(gone.len() as u64)
     }
 

@@ -1,0 +1,250 @@
+//! B6, B7 and B11: reading the log while it is written, by many at once, and too slowly.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+use super::answer::Event;
+use super::asking::Asking;
+use super::bench::Bench;
+use super::crash::{Random, clear};
+use super::crowd::Crowd;
+use super::finding::{Findings, Pairs};
+use super::load::p99_of_a_few;
+use super::publisher::{Publisher, number};
+use super::server::Server;
+
+const TOPICS: u64 = 50;
+/// So few in memory that a resume has to read the log.
+const SMALL_RINGS: [&str; 2] = ["--ring-frames-max=10", "--lag-frames-max=10"];
+
+fn data_dir(bench: &Bench) -> Result<String> {
+    let dir = bench.file("data");
+    clear(&dir)?;
+    Ok(format!("--data-dir={}", dir.display()))
+}
+
+/// One client's place: what comes next in each of its topics.
+struct Reader {
+    path: String,
+    last_id: Option<String>,
+    next: HashMap<u64, u64>,
+    due: Instant,
+}
+
+/// Clients leave and resume at random while events are published: what each sees is contiguous, or a gap is told.
+pub fn meet_live_events(bench: &Bench) -> Result<Findings> {
+    let (clients, rate) = bench.pick((60, 2_000), (500, 5_000));
+    let time = Duration::from_secs(bench.pick(12, 600));
+    let server = Server::start(bench, &[&[&*data_dir(bench)?], &SMALL_RINGS[..]].concat())?;
+    let address = server.address();
+    let is_over = AtomicBool::new(false);
+    let mut tally = Tally::default();
+    let published = std::thread::scope(|scope| {
+        let publisher = scope.spawn(|| publish_at(address, rate, &is_over));
+        let read = come_and_go(address, clients, time, &mut tally);
+        is_over.store(true, Ordering::Relaxed);
+        let published = publisher.join().map_err(|_| anyhow!("the publisher panicked"))?;
+        read.and(published)
+    })?;
+    let mut findings = Findings::default();
+    findings.none("holes that nobody told of", tally.holes);
+    findings.none("repeated or out of order", tally.repeats);
+    findings.at_least("resumes", tally.resumes as f64, bench.pick(1_000.0, 1_000_000.0), "");
+    findings.at_least("published per second", published as f64 / time.as_secs_f64(), f64::from(rate) * 0.8, "/s");
+    findings.note("gaps told", tally.gaps);
+    findings.note("events read", tally.events);
+    server.stop()?;
+    Ok(findings)
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    resumes: u64,
+    events: u64,
+    holes: u64,
+    repeats: u64,
+    gaps: u64,
+}
+
+fn come_and_go(address: SocketAddr, clients: usize, time: Duration, tally: &mut Tally) -> Result<()> {
+    let mut random = Random::seeded();
+    let mut crowd = Crowd::new(address)?;
+    let mut readers = Vec::new();
+    for _ in 0..clients {
+        let topics: Vec<String> =
+            (0..=random.below(3)).map(|_| format!("topic=seam/{}", random.below(TOPICS))).collect();
+        let path = format!("/events?{}", topics.join("&"));
+        crowd.follow(&path, None)?;
+        readers.push(Reader { path, last_id: None, next: HashMap::new(), due: Instant::now() });
+    }
+    let ends = Instant::now() + time;
+    while Instant::now() < ends {
+        crowd.turn(Duration::from_millis(5))?;
+        for (place, reader) in readers.iter_mut().enumerate() {
+            let member = crowd.member(place);
+            member.answer.events.drain(..).for_each(|event| reader.take(event, tally));
+            if Instant::now() < reader.due || member.answer.status() != Some(200) && member.ended_at.is_none() {
+                continue;
+            }
+            // Before it begins to follow there is nothing to resume from.
+            if reader.last_id.is_some() {
+                member.reset()?;
+                crowd.come_again(place, &reader.path, reader.last_id.as_deref())?;
+                tally.resumes += 1;
+            }
+            reader.due = Instant::now() + Duration::from_millis(random.below(200));
+        }
+    }
+    Ok(())
+}
+
+impl Reader {
+    fn take(&mut self, event: Event, tally: &mut Tally) {
+        self.last_id = Some(event.id);
+        if event.kind == "sse.gap" {
+            tally.gaps += 1;
+            self.next.clear();
+            return;
+        }
+        let Some((topic, number)) = event.data.split_once(' ') else { return };
+        let (Ok(topic), Ok(number)) = (topic.parse(), number.parse::<u64>()) else { return };
+        tally.events += 1;
+        if let Some(next) = self.next.insert(topic, number + 1) {
+            tally.holes += u64::from(number > next);
+            tally.repeats += u64::from(number < next);
+        }
+    }
+}
+
+/// Publishes to random topics, each event with its topic's next number, until it is over; how many.
+fn publish_at(address: SocketAddr, rate: u32, is_over: &AtomicBool) -> Result<u64> {
+    const PER_REQUEST: u32 = 20;
+    let mut asking = Asking::connect(address)?;
+    let (mut random, mut next) = (Random::seeded(), vec![0_u64; TOPICS as usize]);
+    let (started, mut published) = (Instant::now(), 0_u32);
+    while !is_over.load(Ordering::Relaxed) {
+        let due = started + Duration::from_secs_f64(f64::from(published) / f64::from(rate));
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        let mut body = String::new();
+        for _ in 0..PER_REQUEST {
+            let topic = random.below(TOPICS);
+            let number = &mut next[topic as usize];
+            writeln!(body, r#"{{"topic":"seam/{topic}","data":"{topic} {number}"}}"#)?;
+            *number += 1;
+        }
+        let head = format!(
+            "POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        asking.ask(&[head.as_bytes(), body.as_bytes()].concat(), 200)?;
+        published += PER_REQUEST;
+    }
+    Ok(u64::from(published))
+}
+
+/// Very many replay at once: live events go first, and memory stays bounded.
+pub fn storm(bench: &Bench) -> Result<Findings> {
+    const EVENTS: u32 = 500;
+    const RATIO_MAX: f64 = 2.0;
+    let clients = bench.pick(600, 5_000);
+    let server = Server::start_ahead(bench, &[&[&*data_dir(bench)?], &SMALL_RINGS[..]].concat())?;
+    Publisher::connect(server.address())?.publish_numbers("storm", 0..EVENTS, 200, 0.0)?;
+    let mut pairs = Pairs::default();
+    let (mut whole, mut asked, mut most) = (0, 0, 0.0_f64);
+    let mut before = f64::NAN;
+    while !pairs.are_enough(RATIO_MAX, bench.is_long()) {
+        let calm = p99_of_a_few(bench, "calm", &server, "3")?;
+        before = before.min(server.usage()?.rss_mib());
+        let is_over = AtomicBool::new(false);
+        let stormy = std::thread::scope(|scope| {
+            let crowd = scope.spawn(|| replay_all(&server, clients, EVENTS, &is_over));
+            let stormy = p99_of_a_few(bench, "stormy", &server, "3");
+            is_over.store(true, Ordering::Relaxed);
+            let (good, of, rss) = crowd.join().map_err(|_| anyhow!("the crowd panicked"))??;
+            whole += good;
+            asked += of;
+            most = most.max(rss);
+            stormy
+        })?;
+        pairs.push(calm, stormy);
+    }
+    let mut findings = Findings::default();
+    findings.pairs("p99 of live events beside it", &pairs, RATIO_MAX);
+    findings.all("replays that were whole", whole, asked);
+    findings.at_least("replays", asked as f64, clients as f64, "");
+    findings.at_most("memory more than before", most - before, 128.0, "MiB");
+    server.stop()?;
+    Ok(findings)
+}
+
+/// All replay everything, again and again until it is over: how many had all, of how many, and the memory at most.
+fn replay_all(server: &Server, clients: usize, events: u32, is_over: &AtomicBool) -> Result<(usize, usize, f64)> {
+    let (mut whole, mut asked, mut most) = (0, 0, 0.0_f64);
+    while !is_over.load(Ordering::Relaxed) || asked == 0 {
+        let mut crowd = Crowd::new(server.address())?;
+        for _ in 0..clients {
+            crowd.follow("/events/storm", Some("earliest"))?;
+        }
+        let mut next = vec![0_u32; clients];
+        let started = Instant::now();
+        while next.iter().any(|next| *next < events) && started.elapsed() < Duration::from_secs(60) {
+            crowd.turn(Duration::from_millis(5))?;
+            for (place, next) in next.iter_mut().enumerate() {
+                for event in crowd.member(place).answer.events.drain(..) {
+                    ensure!(number(&event.data) == Some(*next), "{:?} instead of {next}", event.data.get(..10));
+                    *next += 1;
+                }
+            }
+            most = most.max(server.usage()?.rss_mib());
+        }
+        whole += next.iter().filter(|next| **next == events).count();
+        asked += clients;
+    }
+    Ok((whole, asked, most))
+}
+
+/// A reader is so slow that what it is to get next is dropped: it is told, and goes on behind the gap.
+pub fn outrun(bench: &Bench) -> Result<Findings> {
+    const EVENTS: u32 = 3_000;
+    const BYTES: usize = 4_000;
+    let readers = bench.pick(5, 50);
+    let flags = ["--retain-events=2000", "--lag-grace=1h", "--write-timeout=1h"];
+    let server = Server::start(bench, &[&[&*data_dir(bench)?], &SMALL_RINGS[..], &flags].concat())?;
+    let mut publisher = Publisher::connect(server.address())?;
+    publisher.publish_numbers("outrun", 0..EVENTS, BYTES, 0.0)?;
+    let mut crowd = Crowd::new(server.address())?;
+    crowd.receive_bytes = Some(32 << 10);
+    for _ in 0..readers {
+        crowd.follow("/events/outrun", Some("earliest"))?;
+    }
+    let has_begun = |crowd: &Crowd| crowd.members().iter().all(|member| !member.answer.events.is_empty());
+    ensure!(crowd.read_until(Duration::from_secs(10), has_begun)?, "the replays do not begin");
+    // Nobody reads now, and all that was there goes.
+    let last = publisher.publish_numbers("outrun", EVENTS..EVENTS * 3, BYTES, 0.0)?.pop().context("no id")?;
+    let has_end = |crowd: &Crowd| crowd.members().iter().all(|member| member.answer.last_id() == Some(&last));
+    let ended = crowd.read_until(Duration::from_secs(60), has_end)?;
+    let (mut told, mut silent) = (0, 0);
+    for member in crowd.members() {
+        let (mut next, mut after_gap, mut gaps) = (None, true, 0);
+        for event in &member.answer.events {
+            if event.kind == "sse.gap" {
+                (after_gap, gaps) = (true, gaps + u32::from(next.is_some()));
+            } else if let Some(number) = number(&event.data) {
+                silent += u64::from(!after_gap && next != Some(number));
+                (next, after_gap) = (Some(number + 1), false);
+            }
+        }
+        told += usize::from(gaps > 0);
+    }
+    let mut findings = Findings::default();
+    findings.is_so("all come to the end", ended);
+    findings.all("told of a gap in the middle", told, readers);
+    findings.none("jumps that nobody told of", silent);
+    server.stop()?;
+    Ok(findings)
+}
