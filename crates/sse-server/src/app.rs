@@ -13,8 +13,8 @@ use sse_hub::{
 use tokio::sync::watch;
 
 use crate::access::Gate;
+use crate::carrier::Carrier;
 use crate::config::{self, Config, TopicLimits};
-use crate::connection::ConnectionState;
 use crate::event_log::{self, EventLog};
 use crate::fan_out::publishing;
 use crate::gauge::{ConnectionGauge, Surplus};
@@ -22,6 +22,7 @@ use crate::interner::Interner;
 use crate::limits::{Exceeded, Limits};
 use crate::presence::{Presence, SUBSCRIPTION_TOPICS};
 use crate::signals::Signals;
+use crate::tls::Tls;
 use crate::writer::{WriterSettings, Writers};
 
 /// One server's state.
@@ -36,6 +37,8 @@ pub(crate) struct App {
     pub(crate) access: Gate,
     /// The threads that own plain streams; without them every stream stays with hyper.
     pub(crate) writers: Option<Writers>,
+    /// How public listeners speak TLS, if they do.
+    pub(crate) tls: Option<Tls>,
     pub(crate) connections: Arc<ConnectionGauge>,
     pub(crate) limits: Limits,
     /// Who follows what, where that is told.
@@ -67,6 +70,7 @@ impl App {
         let settings = WriterSettings::new(&config, signals.clone(), access.revocations.clone());
         let start = |count: NonZeroUsize| Writers::start(count.get(), &settings);
         let writers = config.writers.map(start).transpose()?;
+        let tls = Tls::new(&config, &signals)?;
         let presence = config.subscriptions.then(|| Presence::new(hub.clone(), signals.clone()));
         Ok(Arc::new(Self {
             hub,
@@ -74,6 +78,7 @@ impl App {
             access,
             signals,
             writers,
+            tls,
             connections: ConnectionGauge::new(config.connections_max.get()),
             limits: Limits::new(&config),
             presence,
@@ -84,12 +89,12 @@ impl App {
         }))
     }
 
-    /// Why no further stream is taken of this connection, if none is.
-    pub(crate) fn busy(&self, connection: &ConnectionState) -> Option<Busy> {
+    /// Why no further stream is taken of this client, if none is.
+    pub(crate) fn busy(&self, carrier: &Carrier) -> Option<Busy> {
         if self.is_draining() {
             return Some(Busy::Draining);
         }
-        connection.surplus().map(|surplus| match surplus {
+        carrier.claim(self).err().map(|surplus| match surplus {
             Surplus::OfAll => Busy::Full,
             Surplus::OfAddress => Busy::Exceeded(Exceeded::Address),
         })

@@ -15,20 +15,21 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 
 use crate::app::App;
+use crate::carrier::Carrier;
 use crate::gauge::{ConnectionPermit, Surplus};
 use crate::http;
 use crate::io::WatchedIo;
-use crate::late_socket::LateSocket;
 use crate::request_scan::HEAD_BYTES_MAX;
 use crate::stream::body::SharedStream;
 use crate::stream::{EndReason, StreamPlan};
+use crate::transport::Transport;
 
 /// A new connection has this long to send its first byte, besides the time that the listener leaves it with the kernel.
-const FIRST_BYTE_MAX: Duration = Duration::from_secs(4);
+pub(crate) const FIRST_BYTE_MAX: Duration = Duration::from_secs(4);
 /// From the first byte of a request to the end of its head.
-const HEAD_MAX: Duration = Duration::from_secs(8);
+pub(crate) const HEAD_MAX: Duration = Duration::from_secs(8);
 /// Between two requests on one connection.
-const IDLE_MAX: Duration = Duration::from_secs(60);
+pub(crate) const IDLE_MAX: Duration = Duration::from_secs(60);
 /// hyper's own timer stands behind ours, should ours fail.
 const HYPER_HEAD_MAX: Duration = Duration::from_secs(70);
 /// How often the deadlines are looked at.
@@ -197,18 +198,8 @@ impl ConnectionState {
     /// The reason to end the stream that hyper writes although it cannot be told.
     fn stream_overdue(&self, app: &App) -> Option<EndReason> {
         let inner = self.inner.lock();
-        let mut stream = inner.stream.as_ref()?.lock();
-        let is_stalled = inner.blocked_since.is_some_and(|since| since.elapsed() >= app.config.write_timeout);
-        // A socket that takes bytes lets the stream end by itself.
-        let ungranted = inner.blocked_since.and(stream.token.as_deref()).and_then(|token| app.access.ended(token));
-        let reason = match (stream.subscription.is_evicted(), is_stalled, ungranted) {
-            (true, _, _) => EndReason::Lagged,
-            (_, true, _) => EndReason::Stalled,
-            (_, _, Some(reason)) => reason,
-            (_, _, None) => return None,
-        };
-        stream.ended = Some(reason);
-        Some(reason)
+        let blocked_for = inner.blocked_since.map(|since| since.elapsed());
+        inner.stream.as_ref()?.lock().end_overdue(app, blocked_for)
     }
 
     /// The reason to give up on the connection.
@@ -250,17 +241,23 @@ enum Outcome {
     HandedOver(Box<StreamPlan>),
 }
 
-/// Serves one connection until it closes or becomes a stream.
-pub(crate) async fn serve(app: Arc<App>, socket: LateSocket, remote_addr: SocketAddr, permit: ConnectionPermit) {
+/// Serves one HTTP/1.1 connection until it closes or becomes a stream. `first` has been read from the socket already.
+pub(crate) async fn serve(
+    app: Arc<App>,
+    transport: Transport,
+    first: Vec<u8>,
+    remote_addr: SocketAddr,
+    permit: ConnectionPermit,
+) {
     let state = Arc::new(ConnectionState::new(remote_addr, permit));
-    let io = WatchedIo::new(TokioIo::new(socket), state.clone(), app.signals.clone());
+    let io = WatchedIo::new(TokioIo::new(transport), first, state.clone(), app.signals.clone());
     let service = {
         let (app, state) = (app.clone(), state.clone());
         service_fn(move |request: Request<Incoming>| -> BoxedHandler {
             let (app, state) = (app.clone(), state.clone());
             state.request_begins();
             Box::pin(async move {
-                let answer = http::handle(app, state.clone(), request).await;
+                let answer = http::handle(app, Carrier::Connection(state.clone()), request).await;
                 state.request_ends();
                 answer
             })
@@ -325,7 +322,7 @@ pub(crate) async fn serve(app: Arc<App>, socket: LateSocket, remote_addr: Socket
             app.signals.connection_rejected(reason);
             tracing::debug!(%remote_addr, reason, "connection closed");
         }
-        Outcome::HandedOver(plan) => hand_over(&app, connection.into_parts().io.into_socket(), *plan).await,
+        Outcome::HandedOver(plan) => hand_over(&app, connection.into_parts().io.into_transport(), *plan).await,
     }
 }
 
@@ -343,7 +340,7 @@ async fn first_look(connection: &mut (impl Future + Unpin), state: &ConnectionSt
     })
 }
 
-async fn draining(app: &App) {
+pub(crate) async fn draining(app: &App) {
     let mut drain = app.drain.subscribe();
     // The sender lives as long as the app.
     let _ = drain.wait_for(Option::is_some).await;
@@ -351,9 +348,9 @@ async fn draining(app: &App) {
 
 /// Takes the socket out of tokio and gives it to a writer. What the client sent behind its request is dropped with
 /// hyper's buffer.
-async fn hand_over(app: &App, socket: LateSocket, plan: StreamPlan) {
-    match (socket.into_unwatched(), &app.writers) {
-        (Ok(socket), Some(writers)) => writers.join(socket, plan).await,
+async fn hand_over(app: &App, transport: Transport, plan: StreamPlan) {
+    match (transport.into_raw(), &app.writers) {
+        (Ok(transport), Some(writers)) => writers.join(transport, plan).await,
         (Err(error), _) => tracing::warn!(%error, "cannot take a socket out of the runtime"),
         (Ok(_), None) => unreachable!("streams are handed over only where there are writers"),
     }

@@ -11,7 +11,7 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue,
 use hyper::{Method, Request, Response, StatusCode};
 
 use crate::app::App;
-use crate::connection::ConnectionState;
+use crate::carrier::Carrier;
 use crate::health;
 
 mod busy;
@@ -55,17 +55,17 @@ const MERCURE_TARGET_BYTES_MAX: usize = 48 * 1024;
 /// is taken apart while this waits.
 pub(crate) async fn handle(
     app: Arc<App>,
-    connection: Arc<ConnectionState>,
+    carrier: Carrier,
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, Infallible> {
     let origin = request.headers().get(ORIGIN).cloned();
     let is_head = request.method() == Method::HEAD;
-    let mut response = match route(&app, &connection, request).await {
+    let mut response = match route(&app, &carrier, request).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     };
     origin::add_cors(response.headers_mut(), origin.as_ref(), &app.config);
-    if connection.surplus().is_some() {
+    if carrier.is_surplus_connection() {
         // Its place is for the next one to be told the same.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -75,11 +75,7 @@ pub(crate) async fn handle(
     Ok(response)
 }
 
-async fn route(
-    app: &Arc<App>,
-    connection: &Arc<ConnectionState>,
-    request: Request<Incoming>,
-) -> Result<Response<ReplyBody>, Problem> {
+async fn route(app: &Arc<App>, carrier: &Carrier, request: Request<Incoming>) -> Result<Response<ReplyBody>, Problem> {
     let target_len = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     let bytes_max = if request.uri().path() == MERCURE { MERCURE_TARGET_BYTES_MAX } else { TARGET_BYTES_MAX };
     if target_len > bytes_max {
@@ -87,17 +83,17 @@ async fn route(
         return Err(Problem::new(StatusCode::URI_TOO_LONG, "uri_too_long", detail));
     }
     origin::check_host(&request, &app.config)?;
-    let client = app.limits.client(connection.remote_addr(), request.headers()).ip();
+    let client = app.limits.client(carrier.remote_addr(), request.headers()).ip();
     match Route::parse(request.uri().path())? {
         Route::Topic(topic) => match *request.method() {
-            Method::GET | Method::HEAD => follow::follow(app, connection, request, Some(topic)).await,
+            Method::GET | Method::HEAD => follow::follow(app, carrier, request, Some(topic)).await,
             Method::POST => publish::publish_body(app, client, request, topic).await,
             Method::DELETE => publish::close(app, client, &request, &topic).await,
             Method::OPTIONS => Ok(preflight(app, &request, "GET, HEAD, POST, DELETE, OPTIONS")),
             _ => Err(Problem::method_not_allowed("GET, HEAD, POST, DELETE, OPTIONS")),
         },
         Route::Events => match *request.method() {
-            Method::GET | Method::HEAD => follow::follow(app, connection, request, None).await,
+            Method::GET | Method::HEAD => follow::follow(app, carrier, request, None).await,
             Method::OPTIONS => Ok(preflight(app, &request, "GET, HEAD, OPTIONS")),
             _ => Err(Problem::method_not_allowed("GET, HEAD, OPTIONS")),
         },
@@ -111,7 +107,7 @@ async fn route(
             Method::OPTIONS => Ok(preflight(app, &request, "POST, OPTIONS")),
             _ => Err(Problem::method_not_allowed("POST, OPTIONS")),
         },
-        Route::Mercure => mercure::answer(app, connection, client, request).await,
+        Route::Mercure => mercure::answer(app, carrier, client, request).await,
         Route::Subscriptions => mercure::subscriptions::answer(app, request).await,
         Route::Health(_) if !app.config.health_on_public => Err(Problem::not_found()),
         Route::Health(route) => health::answer(app, route, request.method()),

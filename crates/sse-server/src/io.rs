@@ -13,21 +13,21 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use crate::connection::ConnectionState;
 use crate::http::Problem;
-use crate::late_socket::LateSocket;
 use crate::request_scan::{HeadFault, RequestScan};
 use crate::signals::Signals;
 use crate::stream::{EndReason, RECEIVED_MAX};
+use crate::transport::Transport;
 
 /// hyper's socket. hyper polls a body only while the socket takes bytes, so deadlines have to be watched out here
 /// (TRAPS S3).
 #[derive(Debug)]
 pub(crate) struct WatchedIo {
-    socket: TokioIo<LateSocket>,
+    socket: TokioIo<Transport>,
     state: Arc<ConnectionState>,
     signals: Signals,
     scan: RequestScan,
     fault: Option<HeadFault>,
-    /// What came behind the request under way.
+    /// What came before hyper did, or behind the request under way.
     held: Vec<u8>,
     /// Bytes that came while a stream was under way, read and dropped.
     dropped: usize,
@@ -42,11 +42,17 @@ const LINGER_BYTES_MAX: u64 = 1 << 20;
 const NO_REQUEST: &[u8] = b"\0\r\n\r\n";
 
 impl WatchedIo {
-    pub(crate) fn new(socket: TokioIo<LateSocket>, state: Arc<ConnectionState>, signals: Signals) -> Self {
-        Self { socket, state, signals, scan: RequestScan::default(), fault: None, held: Vec::new(), dropped: 0 }
+    /// `held` has been read from the socket already.
+    pub(crate) fn new(
+        socket: TokioIo<Transport>,
+        held: Vec<u8>,
+        state: Arc<ConnectionState>,
+        signals: Signals,
+    ) -> Self {
+        Self { socket, state, signals, scan: RequestScan::default(), fault: None, held, dropped: 0 }
     }
 
-    pub(crate) fn into_socket(self) -> LateSocket {
+    pub(crate) fn into_transport(self) -> Transport {
         self.socket.into_inner()
     }
 
@@ -56,7 +62,7 @@ impl WatchedIo {
         if self.fault.is_none() && self.scan.is_between() && self.held.is_empty() && self.dropped == 0 {
             return;
         }
-        let mut socket = self.into_socket();
+        let mut socket = self.into_transport();
         // Whatever comes of it: the connection is over.
         let _ = socket.shutdown().await;
         let drain = async { tokio::io::copy(&mut (&mut socket).take(LINGER_BYTES_MAX), &mut tokio::io::sink()).await };

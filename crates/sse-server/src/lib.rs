@@ -18,6 +18,8 @@
 mod access;
 mod admin;
 mod app;
+mod arrival;
+mod carrier;
 pub mod client;
 mod config;
 mod connection;
@@ -26,6 +28,7 @@ mod fan_out;
 mod gauge;
 mod health;
 mod http;
+mod http2;
 mod interner;
 mod io;
 mod late_socket;
@@ -39,6 +42,8 @@ mod reserve;
 mod server;
 mod signals;
 mod stream;
+mod tls;
+mod transport;
 mod writer;
 
 pub use config::{

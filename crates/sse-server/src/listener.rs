@@ -14,7 +14,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::TcpListener;
 
 use crate::app::App;
-use crate::connection;
+use crate::arrival;
 use crate::late_socket::LateSocket;
 use crate::reserve::Reserve;
 
@@ -144,7 +144,9 @@ pub(crate) async fn accept_loop(app: Arc<App>, listener: PublicListener) {
 
 async fn begin(app: &Arc<App>, socket: LateSocket, remote_addr: SocketAddr) {
     match app.connections.enter(&app.limits, remote_addr.ip()) {
-        Ok(permit) => look_once(connection::serve(app.clone(), socket, remote_addr, permit)).await,
+        // A handshake takes a while, and several may be worked out at once.
+        Ok(permit) if app.tls.is_some() => drop(tokio::spawn(arrival::serve(app.clone(), socket, remote_addr, permit))),
+        Ok(permit) => look_once(arrival::serve(app.clone(), socket, remote_addr, permit)).await,
         Err(reason) => app.signals.connection_rejected(reason),
     }
 }

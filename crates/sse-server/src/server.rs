@@ -113,6 +113,7 @@ impl Server {
         tasks.spawn(upkeep(app.clone()));
         tasks.spawn(trim(app.clone()));
         tasks.spawn(keys(app.clone()));
+        tasks.spawn(certificate(app.clone()));
         tasks.spawn(revocations(app.clone()));
         shutdown.await;
         drain(&app).await;
@@ -152,6 +153,14 @@ async fn sweep(app: Arc<App>) {
     loop {
         interval.tick().await;
         app.hub.sweep(Instant::now());
+    }
+}
+
+/// Keeps the certificate fresh.
+async fn certificate(app: Arc<App>) {
+    match &app.tls {
+        Some(tls) => tls.keep_fresh().await,
+        None => std::future::pending().await,
     }
 }
 

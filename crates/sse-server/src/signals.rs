@@ -78,6 +78,10 @@ impl Signals {
         counter!("sse_jwks_fetches_total", "role" => role, "result" => result).increment(1);
     }
 
+    pub(crate) fn certificate_reloaded(&self, result: &'static str) {
+        counter!("sse_tls_reloads_total", "result" => result).increment(1);
+    }
+
     pub(crate) fn revocations(&self, count: usize) {
         gauge!("sse_revocations").set(count as f64);
     }

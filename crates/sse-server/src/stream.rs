@@ -99,7 +99,7 @@ pub(crate) enum Framing {
     /// HTTP/1.1 chunks (RFC 9112, 7.1).
     Chunked,
     /// The text as it is, up to the end of the connection: HTTP/1.0, and clients that ask for `Connection: close`. The
-    /// answer is HTTP/1.0 then, as hyper frames it so for no other.
+    /// answer is HTTP/1.0 then, as hyper frames it so for no other. And HTTP/2, which frames it itself.
     UntilClose,
 }
 

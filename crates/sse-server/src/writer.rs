@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -20,6 +19,7 @@ use crate::access::Revocations;
 use crate::config::Config;
 use crate::signals::Signals;
 use crate::stream::{Source, StreamPlan};
+use crate::transport::RawTransport;
 
 mod behind;
 mod deadlines;
@@ -28,6 +28,7 @@ mod lane;
 mod logged;
 mod news;
 mod round;
+mod secure;
 mod thread;
 mod wheel;
 
@@ -56,7 +57,7 @@ pub(crate) enum Command {
 /// A stream on its way to its writer.
 #[derive(Debug)]
 pub(crate) struct Joining {
-    pub(crate) socket: TcpStream,
+    pub(crate) transport: RawTransport,
     pub(crate) plan: StreamPlan,
     pub(crate) seat: Seat,
 }
@@ -119,14 +120,14 @@ impl Writers {
     }
 
     /// Hands a stream over. A writer that is too busy for too long turns it away.
-    pub(crate) async fn join(&self, socket: TcpStream, plan: StreamPlan) {
+    pub(crate) async fn join(&self, transport: RawTransport, plan: StreamPlan) {
         let topic = match &plan.source {
             Source::Topic { feed, .. } => Some(feed.topic().clone()),
             Source::Own { topic, .. } => topic.as_ref().map(|(topic, _)| topic.clone()),
         };
         let seat = self.placement.seat(topic);
         let handle = &self.handles[seat.writer];
-        let mut command = Command::Join(Box::new(Joining { socket, plan, seat }));
+        let mut command = Command::Join(Box::new(Joining { transport, plan, seat }));
         let deadline = Instant::now() + JOIN_PATIENCE;
         loop {
             match handle.commands.try_send(command) {

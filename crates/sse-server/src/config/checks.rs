@@ -10,6 +10,7 @@ use super::value::Scalar;
 use super::weak::weakness;
 use super::words::Durability;
 use crate::access::VerifyKey;
+use crate::tls::check_certificate;
 
 /// A token shorter than this can be guessed over a network.
 const TOKEN_BYTES_MIN: usize = 16;
@@ -123,6 +124,7 @@ impl Checks<'_> {
         self.keys_are_keys();
         self.keys_are_strong();
         self.admin_is_protected();
+        self.certificate_is_usable();
         self.sizes();
         self.durability();
         self.topic_rules();
@@ -229,6 +231,23 @@ impl Checks<'_> {
         if is_set && self.config.data_dir.is_none() && self.config.durability != Durability::Memory {
             let problem = format!("{} needs a --data-dir to keep events in", self.config.durability.as_str());
             self.fault("durability", problem);
+        }
+    }
+
+    fn certificate_is_usable(&mut self) {
+        if !self.sources.sound(&["tls_cert", "tls_key"]) {
+            return;
+        }
+        match (&self.config.tls_cert, &self.config.tls_key) {
+            (None, None) => (),
+            (Some(_), None) => self.fault("tls_cert", "the certificate needs its key: set --tls-key"),
+            (None, Some(_)) => self.fault("tls_key", "the key needs its certificate: set --tls-cert"),
+            (Some(cert), Some(key)) => {
+                if let Err(error) = check_certificate(cert, key) {
+                    let at_fault = if error.is_of_key(key) { "tls_key" } else { "tls_cert" };
+                    self.fault(at_fault, error.to_string());
+                }
+            }
         }
     }
 

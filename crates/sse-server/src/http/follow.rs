@@ -12,7 +12,7 @@ use sse_hub::{FeedStart, Gap, Selector, Start, SubscribeError, SubscribeOptions,
 use super::{Problem, ReplyBody, busy, full, no_content, origin, query};
 use crate::access::Access;
 use crate::app::{App, Busy};
-use crate::connection::ConnectionState;
+use crate::carrier::Carrier;
 use crate::stream::{
     FollowedTopics, Framing, Holdings, Notices, Opening, RemoteAddr, Shape, Source, StreamInfo, StreamPlan, body,
     head_fields, jittered,
@@ -51,11 +51,11 @@ pub(super) struct Manner {
 /// `GET /events/{topic}` and `GET /events?topic=..`.
 pub(super) async fn follow(
     app: &Arc<App>,
-    connection: &Arc<ConnectionState>,
+    carrier: &Carrier,
     request: Request<Incoming>,
     topic: Option<TopicName>,
 ) -> Result<Response<ReplyBody>, Problem> {
-    let asking = match Asking::admit(app, connection, &request) {
+    let asking = match Asking::admit(app, carrier, &request) {
         Ok(asking) => asking,
         Err(busy) => return busy::reply(app, &request, busy, Notices::On),
     };
@@ -69,7 +69,7 @@ pub(super) async fn follow(
 /// A request for a stream that may be made now.
 pub(super) struct Asking<'a> {
     app: &'a Arc<App>,
-    connection: &'a Arc<ConnectionState>,
+    carrier: &'a Carrier,
     request: &'a Request<Incoming>,
     client: SocketAddr,
 }
@@ -79,28 +79,24 @@ impl<'a> Asking<'a> {
     ///
     /// # Errors
     /// Why the client has to come back later.
-    pub(super) fn admit(
-        app: &'a Arc<App>,
-        connection: &'a Arc<ConnectionState>,
-        request: &'a Request<Incoming>,
-    ) -> Result<Self, Busy> {
-        let client = app.limits.client(connection.remote_addr(), request.headers());
+    pub(super) fn admit(app: &'a Arc<App>, carrier: &'a Carrier, request: &'a Request<Incoming>) -> Result<Self, Busy> {
+        let client = app.limits.client(carrier.remote_addr(), request.headers());
         let is_over = || app.limits.subscribes(client.ip()).err().map(Busy::Exceeded);
-        match app.busy(connection).or_else(is_over) {
+        match app.busy(carrier).or_else(is_over) {
             Some(busy) => Err(busy),
-            None => Ok(Self { app, connection, request, client }),
+            None => Ok(Self { app, carrier, request, client }),
         }
     }
 
     /// Makes the request a stream.
     pub(super) async fn open(self, access: &Access, wish: Wish) -> Result<Response<ReplyBody>, Problem> {
-        let Self { app, connection, request, client } = self;
+        let Self { app, carrier, request, client } = self;
         if request.method() == Method::HEAD {
             let mut response = Response::new(full(""));
             *response.headers_mut() = wish.manner.headers;
             return Ok(response);
         }
-        let peer = connection.remote_addr().ip();
+        let peer = carrier.remote_addr().ip();
         let shares = match app.limits.take_shares(peer, client.ip(), access.subject()) {
             Ok(shares) => shares,
             Err(exceeded) => return busy::reply(app, request, Busy::Exceeded(exceeded), wish.manner.notices),
@@ -115,16 +111,18 @@ impl<'a> Asking<'a> {
             Err(SubscribeError::Ended) => return Ok(no_content()),
             Err(error) => return Err(error.into()),
         };
-        if app.writers.is_some() {
-            connection.hand_over(plan);
-            // The connection is taken apart at the end of the poll that this stays pending in.
-            return std::future::pending().await;
+        match carrier {
+            Carrier::Connection(connection) if app.writers.is_some() => {
+                connection.hand_over(plan);
+                // The connection is taken apart at the end of the poll that this stays pending in.
+                std::future::pending().await
+            }
+            _ => Ok(body::respond(app, carrier, plan)),
         }
-        Ok(body::respond(app, connection, plan))
     }
 
     async fn plan(&self, access: &Access, wish: Wish, holdings: Holdings) -> Result<StreamPlan, SubscribeError> {
-        let Self { app, connection, request, client } = self;
+        let Self { app, carrier, request, client } = self;
         let Wish { selectors, start, shape, manner, ticket: _ } = wish;
         let topics = match &selectors[..] {
             [only] if only.as_exact().is_some() => FollowedTopics::One(only.text().clone()),
@@ -144,11 +142,16 @@ impl<'a> Asking<'a> {
             topics,
             token: access.token().cloned(),
             connected_at: Instant::now(),
-            _permit: connection.take_permit(),
+            _permit: carrier.take_permit(),
             _holdings: holdings.boxed(),
         };
         let framing = Framing::of(request.version(), request.headers());
         Ok(StreamPlan { source, opening, gap, shape, notices, framing, headers, info })
+    }
+
+    /// Whether a writer takes the stream.
+    fn is_handed_over(&self) -> bool {
+        self.app.writers.is_some() && matches!(self.carrier, Carrier::Connection(_))
     }
 
     /// Where the stream's frames come from, and what is missing at its start.
@@ -163,7 +166,7 @@ impl<'a> Asking<'a> {
         let app = self.app;
         let grants = access.grants();
         if let FollowedTopics::One(topic) = topics
-            && app.writers.is_some()
+            && self.is_handed_over()
         {
             let feed = app.hub.feed(topic)?;
             if let FeedStart::InRing { cursor, gap } = feed.resolve(start, &grants)? {

@@ -17,7 +17,7 @@ use super::query::MERCURE;
 use super::{Problem, ReplyBody, preflight};
 use crate::access::AccessError;
 use crate::app::App;
-use crate::connection::ConnectionState;
+use crate::carrier::Carrier;
 use crate::stream::head_fields;
 
 mod follow;
@@ -28,13 +28,13 @@ pub(super) mod subscriptions;
 /// Answers a request to the hub's own address.
 pub(super) async fn answer(
     app: &Arc<App>,
-    connection: &Arc<ConnectionState>,
+    carrier: &Carrier,
     client: IpAddr,
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, Problem> {
     const METHODS: &str = "GET, HEAD, POST, OPTIONS";
     let answer = match *request.method() {
-        Method::GET | Method::HEAD => follow::follow(app, connection, request).await,
+        Method::GET | Method::HEAD => follow::follow(app, carrier, request).await,
         Method::POST => publish::publish(app, client, request).await,
         Method::OPTIONS => Ok(preflight(app, &request, METHODS)),
         _ => Err(Problem::method_not_allowed(METHODS)),

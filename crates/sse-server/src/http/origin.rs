@@ -31,6 +31,13 @@ pub(crate) fn check_host<B>(request: &Request<B>, config: &Config) -> Result<(),
     if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
         return Err(Problem::bad("Host", format!("{hosts} Host fields are not one")));
     }
+    // RFC 9113, 8.3.1: the two must not differ.
+    if request.version() == Version::HTTP_2
+        && let (Some(authority), Some(named)) = (authority, request.headers().get(HOST))
+        && !named.as_bytes().eq_ignore_ascii_case(authority.as_bytes())
+    {
+        return Err(Problem::bad("Host", "the Host field differs from :authority"));
+    }
     // HTTP/1.0 clients may send none; a browser always does.
     let Some(host) = host else { return Ok(()) };
     let name = host_name(host);
@@ -63,7 +70,7 @@ pub(crate) fn check_publisher_origin<B>(request: &Request<B>, config: &Config) -
         let is_named = matches!(allowed(origin, config), Some(WebOrigin::Exact(_)));
         let is_publisher =
             config.publish_origin.iter().any(|known| origin.to_str().is_ok_and(|text| known.matches(text)));
-        if is_named || is_publisher || is_own(origin, headers) {
+        if is_named || is_publisher || is_own(origin, request) {
             return Ok(());
         }
         return Err(forbidden("pages of that origin may not publish here"));
@@ -81,7 +88,7 @@ pub(crate) fn check_publisher_origin<B>(request: &Request<B>, config: &Config) -
 pub(crate) fn check_own_origin<B>(request: &Request<B>) -> Result<(), Problem> {
     let headers = request.headers();
     let is_foreign = match headers.get(ORIGIN) {
-        Some(origin) => !is_own(origin, headers),
+        Some(origin) => !is_own(origin, request),
         None => headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "cross-site"),
     };
     if is_foreign {
@@ -91,10 +98,12 @@ pub(crate) fn check_own_origin<B>(request: &Request<B>) -> Result<(), Problem> {
 }
 
 /// Whether the page came from this very server.
-fn is_own(origin: &HeaderValue, headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(HOST) else { return false };
-    let authority = origin.as_bytes().splitn(3, |&byte| byte == b'/').nth(2);
-    authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host.as_bytes()))
+fn is_own<B>(origin: &HeaderValue, request: &Request<B>) -> bool {
+    let authority = request.uri().authority().filter(|_| request.version() == Version::HTTP_2);
+    let host = authority.map(|authority| authority.as_str().as_bytes());
+    let host = host.or_else(|| request.headers().get(HOST).map(HeaderValue::as_bytes));
+    let page = origin.as_bytes().splitn(3, |&byte| byte == b'/').nth(2);
+    page.zip(host).is_some_and(|(page, host)| page.eq_ignore_ascii_case(host))
 }
 
 /// Adds what lets an allowed origin's page read the answer. `origin` is the request's.

@@ -5,23 +5,23 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame as BodyFrame};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::{Response, Version};
 use metrics::Histogram;
 use parking_lot::Mutex;
-use sse_hub::{Delivery, Subscription};
+use sse_hub::{Batch, Delivery, Subscription};
 use sse_wire::Frame;
 use tokio::time::Sleep;
 
 use super::{EndReason, Framing, Notices, Shape, Source, StreamInfo, StreamPlan, envelope_frame, reconnect_frame};
 use crate::access::Token;
 use crate::app::App;
-use crate::connection::ConnectionState;
+use crate::carrier::Carrier;
 use crate::fan_out::FanOut;
 use crate::http::ReplyBody;
 use crate::signals::Signals;
@@ -36,15 +36,17 @@ pub(crate) fn busy_text(retry: Duration, notices: Notices) -> Bytes {
 }
 
 /// The answer whose body is the stream.
-pub(crate) fn respond(app: &Arc<App>, connection: &ConnectionState, plan: StreamPlan) -> Response<ReplyBody> {
+pub(crate) fn respond(app: &Arc<App>, carrier: &Carrier, plan: StreamPlan) -> Response<ReplyBody> {
     let mut headers = plan.headers.clone();
-    let (version, persistence) = match plan.framing {
-        Framing::Chunked => (Version::HTTP_11, "keep-alive"),
-        Framing::UntilClose => (Version::HTTP_10, "close"),
+    let (version, persistence) = match (carrier, plan.framing) {
+        // It has no fields of the connection (RFC 9113, 8.2.2).
+        (Carrier::Stream(_), _) => (Version::HTTP_2, None),
+        (Carrier::Connection(_), Framing::Chunked) => (Version::HTTP_11, Some("keep-alive")),
+        (Carrier::Connection(_), Framing::UntilClose) => (Version::HTTP_10, Some("close")),
     };
-    headers.insert(CONNECTION, HeaderValue::from_static(persistence));
+    headers.extend(persistence.map(|persistence| (CONNECTION, HeaderValue::from_static(persistence))));
     let body = StreamBody::new(app, plan);
-    connection.watch(body.stream.clone());
+    carrier.watch(body.stream.clone());
     let mut response = Response::new(body.boxed_unsync());
     *response.version_mut() = version;
     *response.headers_mut() = headers;
@@ -62,11 +64,39 @@ pub(crate) struct BodyStream {
     pub(crate) ended: Option<EndReason>,
     /// Held until the socket has taken what the fan-out brought.
     pub(crate) fan_out: Option<FanOut>,
+    /// When it gave bytes after which nobody has asked for more.
+    given_at: Option<Instant>,
+    pub(crate) is_http2: bool,
 }
 
 impl BodyStream {
     pub(crate) fn new(subscription: Subscription, token: Option<Arc<Token>>) -> Self {
-        Self { subscription, token, ended: None, fan_out: None }
+        Self { subscription, token, ended: None, fan_out: None, given_at: None, is_http2: false }
+    }
+
+    /// Ends the stream if it has to end although it cannot be told; nothing of it has been taken for so long.
+    pub(crate) fn end_overdue(&mut self, app: &App, blocked_for: Option<Duration>) -> Option<EndReason> {
+        let is_stalled = blocked_for.is_some_and(|time| time >= app.config.write_timeout);
+        // One whose bytes are taken ends by itself.
+        let ungranted = blocked_for.and(self.token.as_deref()).and_then(|token| app.access.ended(token));
+        let reason = match (self.subscription.is_evicted(), is_stalled, ungranted) {
+            (true, _, _) => EndReason::Lagged,
+            (_, true, _) => EndReason::Stalled,
+            (_, _, Some(reason)) => reason,
+            (_, _, None) => return None,
+        };
+        self.ended = Some(reason);
+        Some(reason)
+    }
+
+    /// The same on HTTP/2, where nothing is asked for while the stream's window is shut. True if it has been ended.
+    pub(crate) fn end_overdue_alone(&mut self, app: &App) -> bool {
+        let reason = self.end_overdue(app, self.given_at.map(|at| at.elapsed()));
+        if reason == Some(EndReason::Lagged) {
+            // The hub counts an eviction when the subscriber is told, which this one never is.
+            app.signals.eviction(EndReason::Lagged.as_str());
+        }
+        reason.is_some()
     }
 }
 
@@ -115,13 +145,25 @@ impl Wake for BodyWaker {
     }
 }
 
-/// A [`Subscription`] as a body. What is pending leaves in one piece.
+/// What is pending leaves together, in pieces of this size: each is one DATA frame of HTTP/2. A larger event is a piece by
+/// itself, and shared by all who get it, so that a stream whose window is shut pins little (FAILURES C10).
+const PIECE_BYTES: usize = 16 * 1024;
+
+/// A batch of which so many items were given.
+struct Unsent {
+    batch: Batch,
+    given: usize,
+}
+
+/// A [`Subscription`] as a body.
 struct StreamBody {
     app: Arc<App>,
     stream: SharedStream,
     shape: Shape,
     notices: Notices,
     first: Option<Bytes>,
+    /// What was read and not given yet.
+    unsent: Option<Unsent>,
     info: StreamInfo,
     waker: Arc<BodyWaker>,
     heartbeat: Pin<Box<Sleep>>,
@@ -142,6 +184,7 @@ impl StreamBody {
             shape: plan.shape,
             notices: plan.notices,
             first: Some(plan.opening.text()),
+            unsent: None,
             info: plan.info,
             waker: BodyWaker::new(&app.signals),
             heartbeat: Box::pin(tokio::time::sleep(app.config.heartbeat_interval)),
@@ -151,19 +194,13 @@ impl StreamBody {
     }
 
     /// The bytes of a delivery, or the reason to end the stream.
-    fn encode(&self, delivery: Option<Delivery>) -> Result<Bytes, EndReason> {
+    fn encode(&mut self, delivery: Option<Delivery>) -> Result<Bytes, EndReason> {
         let is_silent = self.notices == Notices::Off;
         match delivery {
             Some(Delivery::Frames(batch)) => {
                 self.app.signals.delivered(batch.items().len());
-                let mut bytes = Vec::new();
-                for item in batch.items().iter().filter(|item| !(is_silent && item.is_end)) {
-                    match self.shape {
-                        Shape::Plain => bytes.extend_from_slice(item.frame.text_bytes()),
-                        Shape::Envelope => bytes.extend_from_slice(envelope_frame(item).text_bytes()),
-                    }
-                }
-                Ok(bytes.into())
+                self.unsent = Some(Unsent { batch, given: 0 });
+                Ok(self.next_piece())
             }
             Some(Delivery::Gap(_)) if is_silent => Err(EndReason::Lagged),
             Some(Delivery::Gap(gap)) => Ok(gap.frame().text()),
@@ -172,10 +209,39 @@ impl StreamBody {
         }
     }
 
+    /// The next bytes of what was read; none if all of it has been given.
+    fn next_piece(&mut self) -> Bytes {
+        let Some(unsent) = &mut self.unsent else { return Bytes::new() };
+        let mut piece = BytesMut::new();
+        while let Some(item) = unsent.batch.items().get(unsent.given) {
+            let text = match self.shape {
+                _ if item.is_end && self.notices == Notices::Off => Bytes::new(),
+                Shape::Plain => item.frame.text(),
+                Shape::Envelope => envelope_frame(item).text(),
+            };
+            if !piece.is_empty() && piece.len() + text.len() > PIECE_BYTES {
+                return piece.freeze();
+            }
+            unsent.given += 1;
+            let is_last = unsent.given == unsent.batch.items().len();
+            if piece.is_empty() && (is_last || text.len() >= PIECE_BYTES) {
+                return text;
+            }
+            piece.extend_from_slice(&text);
+        }
+        self.unsent = None;
+        piece.freeze()
+    }
+
     /// The next bytes of the stream.
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let shared = self.stream.clone();
         let mut stream = shared.lock();
+        stream.given_at = None;
+        if stream.is_http2 {
+            // What it gave last has left.
+            stream.fan_out = None;
+        }
         if stream.ended.is_some() {
             return Poll::Ready(None);
         }
@@ -185,6 +251,10 @@ impl StreamBody {
         if let Poll::Ready(reason) = self.end.as_mut().poll(cx) {
             stream.ended = Some(reason);
             return Poll::Ready((self.notices == Notices::On).then(|| reconnect_frame(reason).text()));
+        }
+        let piece = self.next_piece();
+        if !piece.is_empty() {
+            return Poll::Ready(Some(piece));
         }
         let fan_out = self.waker.arm(cx.waker());
         let waker = Waker::from(self.waker.clone());
@@ -265,7 +335,9 @@ impl Body for StreamBody {
     ) -> Poll<Option<Result<BodyFrame<Bytes>, Infallible>>> {
         let bytes = std::task::ready!(self.poll_bytes(cx));
         if bytes.is_some() {
-            let next = tokio::time::Instant::now() + self.app.config.heartbeat_interval;
+            let now = tokio::time::Instant::now();
+            self.stream.lock().given_at = Some(now.into_std());
+            let next = now + self.app.config.heartbeat_interval;
             self.heartbeat.as_mut().reset(next);
         }
         Poll::Ready(bytes.map(|bytes| Ok(BodyFrame::data(bytes))))

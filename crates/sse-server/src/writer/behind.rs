@@ -87,7 +87,7 @@ impl WriterThread {
         let Some(pending) = entry.behind.as_mut().map(|behind| std::mem::take(&mut behind.pending)) else {
             return false;
         };
-        if pending.is_empty() {
+        if pending.is_empty() && entry.is_flushed() {
             return true;
         }
         let written = entry.write(&pending);
@@ -180,9 +180,9 @@ impl WriterThread {
         let entry = &mut self.entries[key as usize];
         let mut pieces: Vec<IoSlice<'_>> = batch.items().iter().map(|item| IoSlice::new(item.frame.chunk())).collect();
         let total: usize = pieces.iter().map(|piece| piece.len()).sum();
-        let written = match entry.write_pieces(&mut pieces) {
-            Written::All => total,
-            Written::Part(len) => len,
+        let (written, is_full) = match entry.write_pieces(&mut pieces) {
+            Written::All => (total, false),
+            Written::Part(len) => (len, true),
             Written::Broken => return Step::Remove(EndReason::Broken),
         };
         entry.written = tick;
@@ -190,7 +190,7 @@ impl WriterThread {
         let Some(behind) = entry.behind.as_mut() else { return Step::Done };
         behind.note(written, self.now);
         behind.cursor = cursor;
-        if written < total {
+        if is_full {
             behind.pending = encode(batch.items(), Shape::Plain, Framing::Chunked, Notices::On).slice(written..);
             behind.blocked = true;
         }
@@ -198,7 +198,7 @@ impl WriterThread {
             self.end_stream(key, EndReason::Ended);
             return Step::Continue;
         }
-        if written < total { Step::Done } else { Step::Wrote(written) }
+        if is_full { Step::Done } else { Step::Wrote(written) }
     }
 
     /// Asks the stream's own subscription for more.

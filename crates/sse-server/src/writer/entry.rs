@@ -10,6 +10,7 @@ use sse_hub::{LagJudge, Subscription};
 
 use super::Seat;
 use super::lane::LaneKey;
+use super::secure::Secure;
 use super::wheel::Tick;
 use crate::stream::{EndReason, Framing, Notices, RECEIVED_MAX, Shape, StreamInfo};
 
@@ -17,6 +18,8 @@ use crate::stream::{EndReason, Framing, Notices, RECEIVED_MAX, Shape, StreamInfo
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) socket: TcpStream,
+    /// What its bytes go through first.
+    pub(super) tls: Option<Box<Secure>>,
     /// Tells entries apart that had the same key one after the other.
     pub(super) generation: u32,
     pub(super) source: EntrySource,
@@ -105,7 +108,7 @@ pub(super) struct Ending {
 pub(super) enum Written {
     /// Everything.
     All,
-    /// So many bytes, and the socket is full.
+    /// So many bytes, and the socket is full. With TLS it may be all of them: then some are on their way yet.
     Part(usize),
     /// The connection is gone.
     Broken,
@@ -113,12 +116,20 @@ pub(super) enum Written {
 
 impl Entry {
     /// Writes as much of `bytes` as the socket takes.
-    pub(super) fn write(&self, bytes: &[u8]) -> Written {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Written {
+        if let Some(tls) = &mut self.tls {
+            return tls.write(&self.socket, bytes);
+        }
         write_with(bytes.len(), |done| (&self.socket).write(&bytes[done..]))
     }
 
     /// The same for several pieces, in one call for all.
-    pub(super) fn write_pieces(&self, pieces: &mut [IoSlice<'_>]) -> Written {
+    pub(super) fn write_pieces(&mut self, pieces: &mut [IoSlice<'_>]) -> Written {
+        if let Some(tls) = &mut self.tls {
+            // They are copied in any case.
+            let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
+            return tls.write(&self.socket, &bytes);
+        }
         let total = pieces.iter().map(|piece| piece.len()).sum();
         let mut pieces = pieces;
         let mut written = 0;
@@ -129,8 +140,16 @@ impl Entry {
         })
     }
 
+    /// Whether everything has left that a write took.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.tls.as_ref().is_none_or(|tls| tls.is_flushed())
+    }
+
     /// Reads and drops what the client has sent; the reason to end the stream, if that is one.
     pub(super) fn drain_input(&mut self) -> Option<EndReason> {
+        if let Some(tls) = &mut self.tls {
+            return tls.drain_input(&self.socket, &mut self.received);
+        }
         let mut scratch = [0; 4096];
         loop {
             match (&self.socket).read(&mut scratch) {
@@ -149,7 +168,10 @@ impl Entry {
     }
 
     /// Says that nothing more will be written.
-    pub(super) fn finish_writing(&self) {
+    pub(super) fn finish_writing(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.say_goodbye(&self.socket);
+        }
         // A failure means that the connection is gone already, which reading will tell.
         let _ = self.socket.shutdown(Shutdown::Write);
     }

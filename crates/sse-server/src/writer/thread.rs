@@ -12,9 +12,11 @@ use slab::Slab;
 use super::entry::{Card, Entry, EntrySource, Own, Place};
 use super::lane::{Lane, LaneKey};
 use super::news::{News, NewsBox, NewsOf, WAKE_TOKEN};
+use super::secure::Secure;
 use super::wheel::{Due, Tick, Wheel};
 use super::{Command, Joining, WriterSettings};
 use crate::stream::{EndReason, Source};
+use crate::transport::RawTransport;
 
 /// Streams taken in per turn, so that a burst of them does not hold up those who are there.
 const JOINS_PER_TURN: usize = 64;
@@ -154,7 +156,7 @@ impl WriterThread {
     }
 
     fn join(&mut self, joining: Joining) {
-        let Joining { socket, plan, seat } = joining;
+        let Joining { transport: RawTransport { socket, tls }, plan, seat } = joining;
         let mut socket = mio::net::TcpStream::from_std(socket);
         let key = self.entries.vacant_key();
         let interest = Interest::READABLE | Interest::WRITABLE;
@@ -190,6 +192,7 @@ impl WriterThread {
         let card = Box::new(Card { info: plan.info, _seat: seat });
         self.entries.insert(Entry {
             socket,
+            tls: tls.map(Secure::new),
             generation,
             source,
             behind: None,

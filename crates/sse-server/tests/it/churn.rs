@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::harness::{Server, StreamPath, on_both_paths};
+use crate::harness::{Server, StreamPath, on_all_paths};
 
-on_both_paths![everybody_sees_an_unbroken_run];
+on_all_paths![everybody_sees_an_unbroken_run];
 
 fn everybody_sees_an_unbroken_run(path: StreamPath) {
     let server = path.start(&[]);

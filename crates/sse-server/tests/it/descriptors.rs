@@ -64,7 +64,7 @@ fn streams_flow_while_no_descriptor_is_left(path: StreamPath) {
     // The server believes in more connections than the limit lets it have.
     let flags: &[&str] = match path {
         StreamPath::Writers => &["--connections-max", "1000"],
-        StreamPath::Hyper => &["--connections-max", "1000", "--writers", "off"],
+        _ => &["--connections-max", "1000", "--writers", "off"],
     };
     let server = Launch::new(flags).descriptors_max(128).start();
     let mut stream = server.subscribe("a").open();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Request, Stream, StreamPath, on_both_paths};
+use crate::harness::{Request, Stream, StreamPath, also_on_http2, on_both_paths};
 
 on_both_paths![
     a_client_that_closes_is_gone_at_once,
@@ -11,6 +11,14 @@ on_both_paths![
     a_client_that_sent_more_is_gone_at_once,
     a_crowd_that_leaves_is_gone_at_once,
     who_came_and_left_is_logged,
+];
+
+also_on_http2![
+    a_client_that_closes_is_gone_at_once,
+    a_client_that_closes_its_side_is_gone_at_once,
+    a_client_that_resets_is_gone_at_once,
+    a_crowd_that_leaves_is_gone_at_once,
+    who_came_and_left_is_logged
 ];
 
 /// "At once", on a busy machine.

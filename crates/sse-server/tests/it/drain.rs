@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::harness::{Connection, End, Item, Stream, StreamPath, on_both_paths};
+use crate::harness::{Connection, End, Item, Stream, StreamPath, on_all_paths};
 
-on_both_paths![
+on_all_paths![
     streams_are_asked_to_reconnect_over_the_window,
     whoever_comes_while_draining_is_asked_to_come_back,
     everybody_who_joins_as_the_drain_begins_is_told,

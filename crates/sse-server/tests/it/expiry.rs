@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::harness::token::{SECRET, seconds_from_now, token};
-use crate::harness::{StreamPath, on_both_paths};
+use crate::harness::{StreamPath, on_all_paths};
 
 const KEYS: [&str; 4] = ["--publisher-jwt-key", SECRET, "--subscriber-jwt-key", SECRET];
 
-on_both_paths![
+on_all_paths![
     a_stream_ends_with_its_token,
     the_mercure_path_ends_with_its_token_too,
     a_full_socket_does_not_outlive_its_token,

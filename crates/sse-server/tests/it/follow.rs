@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use crate::harness::{Stream, StreamPath, on_both_paths};
+use crate::harness::{Stream, StreamPath, on_all_paths};
 
-on_both_paths![
+on_all_paths![
     a_follower_gets_its_own_topic_only,
     several_topics_come_in_the_order_of_their_ids,
     a_template_follows_topics_there_are_and_will_be,

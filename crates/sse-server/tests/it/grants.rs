@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use crate::harness::token::{OTHER_SECRET, SECRET, publish_token, subscribe_token, token, token_with};
-use crate::harness::{Event, Launch, Reply, Server, StreamPath, on_both_paths};
+use crate::harness::{Event, Launch, Reply, Server, StreamPath, on_all_paths};
 
 const KEYS: [&str; 4] = ["--publisher-jwt-key", SECRET, "--subscriber-jwt-key", SECRET];
 
-on_both_paths![
+on_all_paths![
     private_events_reach_those_granted,
     followers_of_one_topic_see_what_each_is_granted,
     a_resume_is_judged_by_its_own_token,

@@ -1,6 +1,8 @@
 //! The server under test, and clients that speak bytes to it.
 
 mod connection;
+pub(crate) mod frames;
+mod gateway;
 mod log;
 mod publisher;
 mod reply;
@@ -22,27 +24,29 @@ pub(crate) use stream::{Event, Item, Stream};
 /// be busy with other things.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// How a stream's bytes get to its socket. The two must not be told apart from outside.
+/// How a stream's bytes get to its socket. They must not be told apart from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StreamPath {
     /// A writer thread owns the socket.
     Writers,
     /// hyper keeps it, and the stream is a body.
     Hyper,
+    /// The same in HTTP/2. The test speaks HTTP/1.1 to a gateway.
+    Http2,
 }
 
 impl StreamPath {
     /// Starts a server whose streams take this path.
     pub(crate) fn start(self, flags: &[&str]) -> Server {
-        let mut all: Vec<&str> = flags.to_vec();
-        if self == Self::Hyper {
-            all.extend(["--writers", "off"]);
+        match self {
+            Self::Writers => Server::start(flags),
+            Self::Hyper => Server::start(&[flags, &["--writers", "off"]].concat()),
+            Self::Http2 => Server::start(flags).behind_http2(),
         }
-        Server::start(&all)
     }
 }
 
-/// Makes two tests of each function: one for every [`StreamPath`].
+/// Makes two tests of each function: one for every [`StreamPath`] of HTTP/1.1.
 macro_rules! on_both_paths {
     ($($name:ident),+ $(,)?) => {
         mod on_writers {
@@ -54,6 +58,25 @@ macro_rules! on_both_paths {
     };
 }
 pub(crate) use on_both_paths;
+
+/// A further test of each function, in HTTP/2.
+macro_rules! also_on_http2 {
+    ($($name:ident),+ $(,)?) => {
+        mod on_http2 {
+            $(#[test] fn $name() { super::$name(crate::harness::StreamPath::Http2) })+
+        }
+    };
+}
+pub(crate) use also_on_http2;
+
+/// A test of each function for every [`StreamPath`].
+macro_rules! on_all_paths {
+    ($($name:ident),+ $(,)?) => {
+        crate::harness::on_both_paths![$($name),+];
+        crate::harness::also_on_http2![$($name),+];
+    };
+}
+pub(crate) use on_all_paths;
 
 /// Waits until `fact` has a value.
 #[track_caller]

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Item, StreamPath, on_both_paths};
+use crate::harness::{Item, StreamPath, on_all_paths};
 
-on_both_paths![
+on_all_paths![
     a_quiet_stream_gets_heartbeats,
     a_busy_stream_gets_none,
     heartbeats_stop_for_events_and_come_back,

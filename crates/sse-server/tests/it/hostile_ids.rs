@@ -1,8 +1,8 @@
 //! A `Last-Event-ID` that no well-behaved client sends: neither a panic nor anybody else's data comes of it (FAILURES B5).
 
-use crate::harness::{Connection, Server, Stream, StreamPath, on_both_paths};
+use crate::harness::{Connection, Server, Stream, StreamPath, on_all_paths};
 
-on_both_paths![they_get_a_gap_or_a_refusal];
+on_all_paths![they_get_a_gap_or_a_refusal];
 
 fn they_get_a_gap_or_a_refusal(path: StreamPath) {
     let server = path.start(&[]);

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{End, Item, Server, StreamPath, on_both_paths};
+use crate::harness::{End, Item, Server, StreamPath, on_all_paths};
 
-on_both_paths![
+on_all_paths![
     streams_are_told_to_come_back_at_different_times,
     without_jitter_the_time_is_exact,
     an_old_stream_is_asked_to_reconnect,

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::harness::{Item, Server, StreamPath, on_both_paths};
+use crate::harness::{Item, Server, StreamPath, on_all_paths};
 
-on_both_paths![
+on_all_paths![
     a_stream_follows_so_many_topics,
     a_full_server_takes_no_new_topic,
     a_full_server_asks_an_event_source_to_come_back,

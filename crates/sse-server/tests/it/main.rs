@@ -21,6 +21,7 @@ mod health;
 mod heartbeat;
 mod hostile_ids;
 mod hosts;
+mod http2;
 mod idempotency;
 mod jwks;
 mod jwks_https;

@@ -1,8 +1,8 @@
 //! Methods and paths: what there is, and what is told about the rest.
 
-use crate::harness::{Server, StreamPath, on_both_paths};
+use crate::harness::{Server, StreamPath, on_all_paths};
 
-on_both_paths![head_gives_the_head_and_opens_no_stream];
+on_all_paths![head_gives_the_head_and_opens_no_stream];
 
 fn head_gives_the_head_and_opens_no_stream(path: StreamPath) {
     let server = path.start(&[]);

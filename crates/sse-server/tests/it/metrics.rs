@@ -1,8 +1,10 @@
 //! What the metrics of streams count, however the streams' bytes get to their sockets.
 
-use crate::harness::{Stream, StreamPath, on_both_paths};
+use crate::harness::{Stream, StreamPath, also_on_http2, on_both_paths};
 
 on_both_paths![frames_and_bytes_are_counted_alike, a_burst_is_counted_once_for_each_stream, every_publish_is_a_fan_out];
+
+also_on_http2![every_publish_is_a_fan_out];
 
 fn frames_and_bytes_are_counted_alike(path: StreamPath) {
     let server = path.start(&["--retry-jitter", "0"]);

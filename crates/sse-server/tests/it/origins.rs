@@ -1,8 +1,8 @@
 //! Pages in browsers: who may read a stream from elsewhere, and who may make a browser publish.
 
-use crate::harness::{Reply, Server, StreamPath, on_both_paths};
+use crate::harness::{Reply, Server, StreamPath, on_all_paths};
 
-on_both_paths![an_allowed_page_may_follow, a_page_nobody_allowed_may_not_follow];
+on_all_paths![an_allowed_page_may_follow, a_page_nobody_allowed_may_not_follow];
 
 const APP: &str = "https://app.example";
 

@@ -1,8 +1,10 @@
 //! The first minute with the server: `curl -N` in one terminal, `curl -d` in another.
 
-use crate::harness::{Head, Server, StreamPath, on_both_paths};
+use crate::harness::{Head, Server, StreamPath, also_on_http2, on_both_paths};
 
 on_both_paths![a_follower_sees_an_event_byte_for_byte, what_is_published_is_acknowledged_with_its_id];
+
+also_on_http2![what_is_published_is_acknowledged_with_its_id];
 
 fn a_follower_sees_an_event_byte_for_byte(path: StreamPath) {
     let server = path.start(&["--retry-jitter", "0"]);

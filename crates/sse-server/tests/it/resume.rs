@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use crate::harness::{Event, Stream, StreamPath, on_both_paths};
+use crate::harness::{Event, Stream, StreamPath, on_all_paths};
 
-on_both_paths![
+on_all_paths![
     resumes_after_last_event_id,
     resumes_by_every_name_of_the_parameter,
     the_header_wins_over_the_query,

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::harness::token::{SECRET, seconds_from_now, token};
-use crate::harness::{Reply, Request, Server, Stream, StreamPath, on_both_paths};
+use crate::harness::{Reply, Request, Server, Stream, StreamPath, on_all_paths};
 
 const KEYS: [&str; 4] = ["--publisher-jwt-key", SECRET, "--subscriber-jwt-key", SECRET];
 
-on_both_paths![a_revocation_ends_streams_and_keeps_new_ones_out, a_full_socket_does_not_outlive_a_revocation];
+on_all_paths![a_revocation_ends_streams_and_keeps_new_ones_out, a_full_socket_does_not_outlive_a_revocation];
 
 fn of(id: &str, subject: &str) -> String {
     token(&json!({ "jti": id, "sub": subject, "mercure": { "subscribe": ["*"], "publish": ["*"] } }))

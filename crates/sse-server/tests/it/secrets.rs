@@ -3,12 +3,12 @@
 use serde_json::json;
 
 use crate::harness::token::{token, token_with};
-use crate::harness::{Launch, Request, Server, StreamPath, on_both_paths};
+use crate::harness::{Launch, Request, Server, StreamPath, on_all_paths};
 
 /// Stands in every secret.
 const CANARY: &str = "canary-4c1f9e";
 
-on_both_paths![no_output_has_a_secret];
+on_all_paths![no_output_has_a_secret];
 
 fn secret(name: &str) -> String {
     format!("{name}-{CANARY}-0123456789abcdefghijklmnop")

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Connection, Item, Request, Server, Stream, StreamPath, eventually, on_both_paths};
+use crate::harness::{Connection, Item, Request, Server, Stream, StreamPath, also_on_http2, eventually, on_both_paths};
 
 on_both_paths![
     an_address_has_so_many_streams,
@@ -10,6 +10,8 @@ on_both_paths![
     clients_behind_a_trusted_proxy_count_for_themselves,
     an_address_may_ask_for_so_many_streams_in_a_second,
 ];
+
+also_on_http2![an_address_may_ask_for_so_many_streams_in_a_second];
 
 const HOG: &str = "127.0.9.1";
 const VICTIM: &str = "127.0.9.2";

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Server, Stream, StreamPath, on_both_paths};
+use crate::harness::{Server, Stream, StreamPath, on_all_paths};
 
-on_both_paths![
+on_all_paths![
     who_takes_nothing_is_cut_after_the_write_timeout,
     who_lags_and_does_not_read_is_evicted_and_can_resume,
     who_lags_on_several_topics_is_evicted_as_well,

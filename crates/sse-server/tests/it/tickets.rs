@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use crate::harness::token::{SECRET, seconds_from_now, subscribe_token, token};
-use crate::harness::{Reply, Request, Server, StreamPath, eventually, on_both_paths};
+use crate::harness::{Reply, Request, Server, StreamPath, eventually, on_all_paths};
 
 const KEYS: [&str; 4] = ["--publisher-jwt-key", SECRET, "--subscriber-jwt-key", SECRET];
 
-on_both_paths![a_ticket_opens_one_stream, a_ticket_is_as_good_as_its_token];
+on_all_paths![a_ticket_opens_one_stream, a_ticket_is_as_good_as_its_token];
 
 fn ask(server: &Server, query: &str, body: &str, token: &str) -> Reply {
     server.post(&format!("/tickets{query}"), body).bearer(token).send()

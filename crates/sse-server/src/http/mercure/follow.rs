@@ -9,17 +9,17 @@ use super::super::follow::{Asking, Manner, Wish, check_topics, start};
 use super::super::{Problem, ReplyBody, busy, query};
 use super::{query_token, stream_fields, unauthorized};
 use crate::app::App;
-use crate::connection::ConnectionState;
+use crate::carrier::Carrier;
 use crate::stream::{Notices, Opening, Shape};
 
 /// Who may not follow is told so before anything else is looked at.
 pub(super) async fn follow(
     app: &Arc<App>,
-    connection: &Arc<ConnectionState>,
+    carrier: &Carrier,
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, Problem> {
     let notices = if app.config.mercure_signals { Notices::On } else { Notices::Off };
-    let asking = match Asking::admit(app, connection, &request) {
+    let asking = match Asking::admit(app, carrier, &request) {
         Ok(asking) => asking,
         Err(busy) => return busy::reply(app, &request, busy, notices),
     };

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
 
+use super::gateway::seen_as;
 use super::{DEADLINE, Head, Reply};
 
 /// A connection to the server and what came from it.
@@ -66,8 +67,9 @@ impl Connection {
         Self { socket, received: Vec::new(), bytes_received: 0, end: None }
     }
 
+    /// The client's end, as the server sees it.
     pub(crate) fn local_addr(&self) -> SocketAddr {
-        self.socket.local_addr().unwrap()
+        seen_as(self.socket.local_addr().unwrap(), self.socket.peer_addr().unwrap())
     }
 
     /// Sends bytes that the server is expected to take.
@@ -158,6 +160,19 @@ impl Connection {
         // A server that waits for the client to close first gives up on it after two seconds.
         assert!(started.elapsed() < Duration::from_millis(1500), "closed after {:?}", started.elapsed());
         end
+    }
+
+    /// The server closes in time; whatever comes before is dropped.
+    #[track_caller]
+    pub(crate) fn expect_end_within(&mut self, time: Duration) {
+        let until = Instant::now() + time;
+        loop {
+            match self.receive(until.saturating_duration_since(Instant::now())) {
+                Received::Bytes => (),
+                Received::End(_) => return,
+                Received::Nothing => panic!("still open after {time:?}"),
+            }
+        }
     }
 
     /// Whether the server neither sends nor closes for so long.

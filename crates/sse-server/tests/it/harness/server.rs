@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use serde::Deserialize;
 
+use super::gateway::Gateway;
 use super::log::Log;
 use super::{Connection, Request, eventually};
 
@@ -25,6 +26,8 @@ pub(crate) struct Server {
     /// Whether a test saw it exit.
     has_exited: bool,
     home: Home,
+    /// What tests speak to in the place of the public listener.
+    gateway: Option<Gateway>,
 }
 
 /// The ready file's content.
@@ -79,7 +82,7 @@ impl Launch {
             }
             fs::read(&ready_file).ok().map(|text| serde_json::from_slice(&text).unwrap())
         });
-        Server { child, addresses, log, has_exited: false, home }
+        Server { child, addresses, log, has_exited: false, home, gateway: None }
     }
 
     /// The same for a server whose admin listener is off.
@@ -127,9 +130,15 @@ impl Server {
         Launch::new(flags).start()
     }
 
-    /// The public listener, the first of several.
+    /// Has everything asked for in HTTP/2 from here on.
+    pub(crate) fn behind_http2(mut self) -> Self {
+        self.gateway = Some(Gateway::to_http2(self.addresses.listen[0]));
+        self
+    }
+
+    /// The public listener, the first of several, or what stands for it.
     pub(crate) fn addr(&self) -> SocketAddr {
-        self.addresses.listen[0]
+        self.gateway.as_ref().map_or(self.addresses.listen[0], Gateway::addr)
     }
 
     /// All public listeners.

@@ -1,9 +1,9 @@
 //! Resuming: which events come, and what the head says of it.
 
 use super::{follow, follow_with, publish};
-use crate::harness::{Server, Stream, StreamPath, eventually, on_both_paths};
+use crate::harness::{Server, Stream, StreamPath, eventually, on_all_paths};
 
-on_both_paths![
+on_all_paths![
     what_was_missed_is_sent,
     all_that_is_kept_is_sent,
     an_unknown_id_is_told_by_the_head,

@@ -1,9 +1,9 @@
 //! Publishing: the form, its fields, its answers.
 
 use super::{HUB, expect_security_fields, follow, pairs, post, publish};
-use crate::harness::{Server, StreamPath, on_both_paths};
+use crate::harness::{Server, StreamPath, on_all_paths};
 
-on_both_paths![every_field_arrives, an_event_without_an_id_gets_one, data_keeps_its_lines];
+on_all_paths![every_field_arrives, an_event_without_an_id_gets_one, data_keeps_its_lines];
 
 const BOOK: &str = "https://example.com/books/1";
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{HUB, expect_security_fields, follow, follow_with, pairs, post};
-use crate::harness::{Item, Reply, Server, StreamPath, on_both_paths};
+use crate::harness::{Item, Reply, Server, StreamPath, also_on_http2, on_both_paths};
 
 on_both_paths![
     a_stream_begins_as_clients_expect,
@@ -12,6 +12,8 @@ on_both_paths![
     a_full_server_asks_to_come_back,
     heartbeats_are_comments,
 ];
+
+also_on_http2![a_stream_follows_so_many_topics, an_allowed_page_may_read_the_cursor, heartbeats_are_comments];
 
 fn a_stream_begins_as_clients_expect(path: StreamPath) {
     let server = path.start(&[]);

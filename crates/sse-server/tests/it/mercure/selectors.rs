@@ -1,9 +1,9 @@
 //! What a stream brings: topics, templates, alternates, and both interfaces on one hub.
 
 use super::{follow, publish};
-use crate::harness::{StreamPath, on_both_paths};
+use crate::harness::{StreamPath, on_all_paths};
 
-on_both_paths![
+on_all_paths![
     literal_and_template_topics_bring_their_events,
     alternate_topics_bring_an_event_once,
     the_two_interfaces_share_the_hub,

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::{follow, publish};
-use crate::harness::{Item, StreamPath, on_both_paths};
+use crate::harness::{Item, StreamPath, on_all_paths};
 
-on_both_paths![
+on_all_paths![
     a_closed_topic_ends_in_silence,
     a_drain_ends_in_silence,
     signals_can_be_asked_for,

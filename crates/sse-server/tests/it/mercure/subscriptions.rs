@@ -4,9 +4,9 @@ use serde_json::json;
 
 use super::{HUB, escape, expect_security_fields, follow};
 use crate::harness::token::{SECRET, subscribe_token, token};
-use crate::harness::{Reply, Server, StreamPath, eventually, on_both_paths};
+use crate::harness::{Reply, Server, StreamPath, eventually, on_all_paths};
 
-on_both_paths![streams_are_announced, streams_are_listed];
+on_all_paths![streams_are_announced, streams_are_listed];
 
 const FLAGS: [&str; 6] = ["--subscriptions", "on", "--subscriber-jwt-key", SECRET, "--anonymous", "on"];
 const ALL: &str = "/.well-known/mercure/subscriptions{/topic}{/subscriber}";

@@ -6,9 +6,9 @@ use super::{HUB, follow, follow_with, pairs, post};
 use crate::harness::token::{
     OTHER_SECRET, SECRET, base64, publish_token, seconds_from_now, subscribe_token, token, token_with,
 };
-use crate::harness::{Server, StreamPath, on_both_paths};
+use crate::harness::{Server, StreamPath, on_all_paths};
 
-on_both_paths![
+on_all_paths![
     who_may_not_follow_is_told_so_first,
     private_events_follow_the_delivery_rule,
     a_replay_is_judged_by_the_present_token,
