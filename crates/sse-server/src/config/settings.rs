@@ -36,9 +36,9 @@ settings! {
         listen: Vec<SocketAddr> = default("127.0.0.1:8080"), restart;
         /// A chain of certificates in PEM: public listeners then speak TLS (1.2 and 1.3), and HTTP/2 with clients that can. Read
         /// again when it changes, and on SIGHUP.
-        tls_cert: Option<PathBuf> = nothing(), reload;
+        tls_cert: Option<PathBuf> = nothing(), restart;
         /// The certificate's private key in PEM.
-        tls_key: Option<PathBuf> = nothing(), reload;
+        tls_key: Option<PathBuf> = nothing(), restart;
         /// Written once the server listens: `{"listen":["127.0.0.1:41234"],"admin":"127.0.0.1:41235"}`.
         ready_file: Option<PathBuf> = nothing(), restart;
         /// Listener for metrics, health and administration; `off` for none. Off loopback it needs a token.

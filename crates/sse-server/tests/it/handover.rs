@@ -1,8 +1,21 @@
 //! A connection that becomes a stream: whatever came before and comes behind the request.
 
-use crate::harness::{Connection, End, Server, Stream, StreamPath, ids, on_both_paths};
+use crate::harness::{Connection, End, Server, Stream, StreamPath, also_on_tls, ids, on_both_paths};
 
 on_both_paths![
+    a_follower_that_does_not_stop_talking_is_cut,
+    a_post_and_a_get_in_one_segment,
+    a_stream_after_several_posts_on_one_connection,
+    an_answer_that_fills_the_socket_comes_before_the_stream,
+    a_get_in_pieces,
+    a_second_get_behind_the_first_is_ignored,
+    bytes_behind_the_get_are_ignored,
+    a_get_with_a_body,
+    an_old_client_gets_no_chunks,
+    a_client_that_asks_to_close_gets_its_stream,
+];
+
+also_on_tls![
     a_follower_that_does_not_stop_talking_is_cut,
     a_post_and_a_get_in_one_segment,
     a_stream_after_several_posts_on_one_connection,

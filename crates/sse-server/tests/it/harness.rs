@@ -9,6 +9,7 @@ mod reply;
 mod request;
 mod server;
 mod stream;
+pub(crate) mod tls;
 pub(crate) mod token;
 
 use std::time::{Duration, Instant};
@@ -33,6 +34,8 @@ pub(crate) enum StreamPath {
     Hyper,
     /// The same in HTTP/2. The test speaks HTTP/1.1 to a gateway.
     Http2,
+    /// A writer thread owns the socket and its TLS. The test's bytes go through a gateway.
+    Tls,
 }
 
 impl StreamPath {
@@ -42,6 +45,7 @@ impl StreamPath {
             Self::Writers => Server::start(flags),
             Self::Hyper => Server::start(&[flags, &["--writers", "off"]].concat()),
             Self::Http2 => Server::start(flags).behind_http2(),
+            Self::Tls => Launch::new(flags).over_tls().start(),
         }
     }
 }
@@ -69,11 +73,22 @@ macro_rules! also_on_http2 {
 }
 pub(crate) use also_on_http2;
 
+/// A further test of each function, over TLS.
+macro_rules! also_on_tls {
+    ($($name:ident),+ $(,)?) => {
+        mod on_tls {
+            $(#[test] fn $name() { super::$name(crate::harness::StreamPath::Tls) })+
+        }
+    };
+}
+pub(crate) use also_on_tls;
+
 /// A test of each function for every [`StreamPath`].
 macro_rules! on_all_paths {
     ($($name:ident),+ $(,)?) => {
         crate::harness::on_both_paths![$($name),+];
         crate::harness::also_on_http2![$($name),+];
+        crate::harness::also_on_tls![$($name),+];
     };
 }
 pub(crate) use on_all_paths;

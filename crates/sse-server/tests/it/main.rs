@@ -42,3 +42,4 @@ mod shares;
 mod slow;
 mod smuggling;
 mod tickets;
+mod tls;

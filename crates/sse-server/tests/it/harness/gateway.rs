@@ -16,10 +16,12 @@ use hyper::{Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
 use socket2::SockRef;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Runtime;
 
-/// Takes HTTP/1.1 and asks the server in HTTP/2, over a connection of its own for each that it takes.
+use super::tls;
+
+/// Takes HTTP/1.1 and asks the server in HTTP/2 or over TLS, over a connection of its own for each that it takes.
 pub(super) struct Gateway {
     addr: SocketAddr,
     runtime: Option<Runtime>,
@@ -35,6 +37,18 @@ type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 
 impl Gateway {
     pub(super) fn to_http2(server: SocketAddr) -> Self {
+        Self::open(move |client, ends| carry(client, ends, server))
+    }
+
+    /// Takes bytes and passes them on over TLS.
+    pub(super) fn to_tls(server: SocketAddr) -> Self {
+        Self::open(move |client, ends| tunnel(client, ends, server))
+    }
+
+    fn open<F>(serve: impl Fn(TcpStream, (SocketAddr, SocketAddr)) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let addr = listener.local_addr().unwrap();
@@ -42,7 +56,7 @@ impl Gateway {
             while let Ok((client, from)) = listener.accept().await {
                 client.set_nodelay(true).unwrap();
                 SockRef::from(&client).set_send_buffer_size(8 * 1024).unwrap();
-                tokio::spawn(carry(client, (from, addr), server));
+                tokio::spawn(serve(client, (from, addr)));
             }
         });
         Self { addr, runtime: Some(runtime) }
@@ -97,6 +111,19 @@ async fn carry(client: TcpStream, ends: (SocketAddr, SocketAddr), server: Socket
         _ = connection.as_mut() => client.as_mut().graceful_shutdown(),
     }
     let _ = client.await;
+}
+
+async fn tunnel(mut client: TcpStream, ends: (SocketAddr, SocketAddr), server: SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    // It holds little that its client has not read.
+    socket.set_recv_buffer_size(WINDOW_BYTES).unwrap();
+    let Ok(upstream) = socket.connect(server).await else { return };
+    upstream.set_nodelay(true).unwrap();
+    SEEN_AS.lock().insert(ends, upstream.local_addr().unwrap());
+    let _forget = Forget(ends);
+    let Ok(mut upstream) = tls::connector(&[]).connect(tls::name(), upstream).await else { return };
+    // Either may leave at any time.
+    let _ = tokio::io::copy_bidirectional_with_sizes(&mut client, &mut upstream, 4096, 4096).await;
 }
 
 async fn ask(

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::gateway::Gateway;
 use super::log::Log;
-use super::{Connection, Request, eventually};
+use super::{Connection, Request, eventually, tls};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_sse-server");
 /// Lines of the log that a failed test shows.
@@ -43,6 +43,7 @@ pub(crate) struct Launch {
     flags: Vec<String>,
     environment: Vec<(String, String)>,
     descriptors_max: Option<usize>,
+    is_over_tls: bool,
 }
 
 impl Launch {
@@ -61,6 +62,14 @@ impl Launch {
         self
     }
 
+    /// Has its public listener speak TLS, and tests speak to that through a gateway.
+    pub(crate) fn over_tls(mut self) -> Self {
+        let files = tls::files();
+        self.flags.extend(["--tls-cert", &files.cert, "--tls-key", &files.key].map(str::to_owned));
+        self.is_over_tls = true;
+        self
+    }
+
     /// Starts a server on free ports and waits until it listens.
     #[track_caller]
     pub(crate) fn start(self) -> Server {
@@ -76,13 +85,14 @@ impl Launch {
         raise_descriptor_limit();
         let mut child = self.command().spawn().unwrap();
         let log = Log::collect(child.stderr.take().unwrap());
-        let addresses = eventually("the ready file", || {
+        let addresses: Addresses = eventually("the ready file", || {
             if let Some(status) = child.try_wait().unwrap() {
                 panic!("the server ended with {status}: {:#?}", log.lines());
             }
             fs::read(&ready_file).ok().map(|text| serde_json::from_slice(&text).unwrap())
         });
-        Server { child, addresses, log, has_exited: false, home, gateway: None }
+        let gateway = self.is_over_tls.then(|| Gateway::to_tls(addresses.listen[0]));
+        Server { child, addresses, log, has_exited: false, home, gateway }
     }
 
     /// The same for a server whose admin listener is off.
