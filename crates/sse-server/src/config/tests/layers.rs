@@ -9,6 +9,8 @@ use super::*;
 const DEFAULTS: &str = r#"# Listening
 # config = "off"
 listen = ["127.0.0.1:8080"]
+tls_cert = "off"
+tls_key = "off"
 ready_file = "off"
 admin_listen = "127.0.0.1:8081"
 # admin_token is not set
