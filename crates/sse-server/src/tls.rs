@@ -9,6 +9,7 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::server::NoServerSessionStorage;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
@@ -46,6 +47,8 @@ pub(crate) struct Tls {
     turns: Semaphore,
     signals: Signals,
     failures: Mutex<Failures>,
+    /// From the start, as it would end the process otherwise.
+    hangup: Mutex<Option<Signal>>,
 }
 
 #[derive(Debug, Default)]
@@ -58,7 +61,7 @@ impl Tls {
     /// `None` unless a certificate is set.
     ///
     /// # Errors
-    /// When the certificate cannot be used.
+    /// When the certificate cannot be used, or the system lets nobody watch for SIGHUP.
     pub(crate) fn new(config: &Config, signals: &Signals) -> io::Result<Option<Self>> {
         let (Some(cert), Some(key)) = (&config.tls_cert, &config.tls_key) else { return Ok(None) };
         let certificate = ReloadingCertificate::load(cert.clone(), key.clone()).map_err(io::Error::other)?;
@@ -70,6 +73,7 @@ impl Tls {
             turns: Semaphore::new(HANDSHAKES_MAX),
             signals: signals.clone(),
             failures: Mutex::default(),
+            hangup: Mutex::new(Some(signal(SignalKind::hangup())?)),
         }))
     }
 
@@ -124,14 +128,7 @@ impl Tls {
 
     /// Reads the files again whenever they have changed, or at once on SIGHUP. What cannot be used leaves what is there.
     pub(crate) async fn keep_fresh(&self) {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut hangup = match signal(SignalKind::hangup()) {
-            Ok(hangup) => Some(hangup),
-            Err(error) => {
-                tracing::warn!(%error, "cannot watch for SIGHUP");
-                None
-            }
-        };
+        let mut hangup = self.hangup.lock().take();
         let mut look = tokio::time::interval(LOOK_EVERY);
         loop {
             let is_asked = tokio::select! {
