@@ -61,11 +61,13 @@ pub(crate) struct MeteredSocket {
     socket: LateSocket,
     /// Bytes that have come since there was content.
     empty: usize,
+    /// TLS has failed: rustls is not to be given more.
+    has_failed: bool,
 }
 
 impl MeteredSocket {
     pub(crate) fn new(socket: LateSocket) -> Self {
-        Self { socket, empty: 0 }
+        Self { socket, empty: 0, has_failed: false }
     }
 
     pub(crate) fn into_inner(self) -> LateSocket {
@@ -116,8 +118,13 @@ impl AsyncRead for Transport {
         match &mut *self {
             Self::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
             Self::Tls(stream) => {
+                if stream.get_ref().0.has_failed {
+                    return Poll::Ready(Ok(()));
+                }
                 let before = buffer.filled().len();
-                ready!(Pin::new(&mut **stream).poll_read(cx, buffer))?;
+                let read = ready!(Pin::new(&mut **stream).poll_read(cx, buffer));
+                stream.get_mut().0.has_failed = read.is_err();
+                read?;
                 if buffer.filled().len() > before {
                     stream.get_mut().0.empty = 0;
                 }
