@@ -46,6 +46,7 @@ impl From<EntryKind> for RecordKind {
 
 impl Record {
     /// Its id, as its followers see it.
+    #[cfg(feature = "disk")]
     pub(crate) fn id(&self) -> Option<EventId> {
         if let Some(id) = &self.given_id {
             return Some(id.clone());

@@ -157,7 +157,9 @@ fn what_is_no_longer_kept_is_a_gap(path: StreamPath) {
 
 fn a_reader_too_slow_for_the_ring_gets_everything(path: StreamPath) {
     let data = Data::new();
-    let server = data.start(path, &["--ring-frames-max", "4"]);
+    // Nobody reads while the events are published, however long a busy machine takes for it.
+    let patience = ["--lag-grace", "60s", "--write-timeout", "60s"];
+    let server = data.start(path, &[&["--ring-frames-max", "4"], &patience[..]].concat());
     let mut streams: Vec<_> = (0..5).map(|_| server.subscribe("news").open()).collect();
     // More than the sockets hold, so that the ring goes past everybody.
     let large = "x".repeat(200_000);
