@@ -127,6 +127,8 @@ impl Hub {
         let answer = Arc::new(Answer::default());
         let enqueued = self.check(&publication).and_then(|()| {
             let draft = publication.draft();
+            // It is in the draft from now on: what waits holds it once.
+            let publication = publication.without_data();
             durable.queue.push(Pending::Event { publication, draft, answer: answer.clone(), chain })
         });
         match enqueued {

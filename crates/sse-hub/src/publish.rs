@@ -88,6 +88,13 @@ impl Publication {
         self
     }
 
+    /// The same, once it is encoded: of the event only its id matters then.
+    pub(crate) fn without_data(mut self) -> Self {
+        let id = self.event.id().cloned();
+        self.event = id.into_iter().fold(Event::new(""), Event::with_id);
+        self
+    }
+
     /// Encodes it, but for its number.
     pub(crate) fn draft(&self) -> FrameDraft {
         FrameDraft::new(&self.event, self.id_form.len())
