@@ -18,7 +18,7 @@ const END: &str = "end";
 /// How a history differs from what it should be.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Verdict {
-    /// Acknowledged, and not there. With retention, behind the oldest that is there.
+    /// Acknowledged, and not there. With retention, behind the oldest that is there, and not within a gap that was told.
     pub lost: u64,
     /// There more than once.
     pub repeated: u64,
@@ -72,10 +72,14 @@ pub fn judge(journals: &[Journal], replayed: &[Event], is_trimmed: bool) -> Verd
     }
     let mut last = vec![None; journals.len()];
     let (mut newest, mut oldest) = (0, u64::MAX);
+    // What was dropped while it was read, and told of.
+    let mut told_gaps: Vec<std::ops::RangeInclusive<u64>> = Vec::new();
     let mut seen: HashMap<(usize, u32), u64> = HashMap::new();
     for event in replayed.iter().filter(|event| event.data != END) {
         if event.kind == "sse.gap" {
             verdict.gaps += 1;
+            told_gaps.push(newest + 1..=sequence(&event.id));
+            newest = newest.max(sequence(&event.id));
             continue;
         }
         let Some(origin) =
@@ -98,7 +102,8 @@ pub fn judge(journals: &[Journal], replayed: &[Event], is_trimmed: bool) -> Verd
             None => verdict.unasked += 1,
         }
     }
-    let is_due = |id: &str| !is_trimmed || sequence(id) >= oldest;
+    let is_told = |id: u64| told_gaps.iter().any(|gap| gap.contains(&id));
+    let is_due = |id: &str| !is_trimmed || (sequence(id) >= oldest && !is_told(sequence(id)));
     verdict.lost = told.iter().filter(|(origin, id)| is_due(id) && !seen.contains_key(origin)).count() as u64;
     verdict
 }
@@ -133,6 +138,10 @@ mod tests {
         assert_eq!(judged(&whole[1..], false).lost, 1);
         assert_eq!(judged(&whole[1..], true).lost, 0, "the oldest may go");
         assert_eq!(judged(&[whole[0], whole[2]], true).lost, 1, "none in the middle may");
+        let gap = Event { kind: "sse.gap".to_owned(), id: "e-2".to_owned(), data: String::new() };
+        let with_gap = [event("e-1", "p0-0. "), gap, event("e-3", "p0-2. ")];
+        assert_eq!(judge(&journal(), &with_gap, true).lost, 0, "unless it is told");
+        assert_eq!(judge(&journal(), &with_gap, false).lost, 1);
         assert_eq!(judged(&[whole[0], whole[1], whole[2], ("e-4", "p0-2. ")], false).repeated, 1);
         assert_eq!(judged(&[whole[1], whole[0], whole[2]], false).reordered, 1);
         assert_eq!(judged(&[whole[0], ("e-9", "p0-1. "), ("e-10", "p0-2. ")], false).foreign, 2, "other ids");
