@@ -16,26 +16,37 @@ use crate::{GapReason, Selector, TopicName};
 /// What was known of the topics before the snapshot that a page is read from.
 #[derive(Debug)]
 pub(super) struct View {
-    /// Topics followed by name, if nothing else is followed: their ids and their last events.
-    exact: Option<Vec<(i64, u64)>>,
+    /// Topics followed by name, if nothing else is followed.
+    exact: Option<Vec<Followed>>,
     /// What is missing at the start.
     loss: Option<(u64, GapReason)>,
     /// The last event that the log must have.
     newest: u64,
+    /// The furthest that any topic was trimmed.
+    trimmed_max: u64,
+}
+
+/// A topic followed by name.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Followed {
+    id: i64,
+    /// Its last event.
+    newest: u64,
+    name: TopicName,
 }
 
 impl View {
     pub(super) fn new(topics: &LoggedTopics, wanted: &LogRead<'_>) -> Self {
         let LogRead { followed, after, up_to } = *wanted;
         let names = followed.iter().map(Selector::as_exact).collect::<Option<Vec<_>>>();
-        let mut view = Self { exact: None, loss: None, newest: topics.newest };
+        let mut view = Self { exact: None, loss: None, newest: topics.newest, trimmed_max: topics.trimmed_max };
         match names {
             Some(names) => {
                 let mut exact = Vec::with_capacity(names.len());
                 for name in names {
                     match topics.get(name) {
                         Some(topic) => {
-                            exact.push((topic.id, topic.newest));
+                            exact.push(Followed { id: topic.id, newest: topic.newest, name: name.clone() });
                             view.lose(topic.trimmed_to, GapReason::Trimmed, after);
                             view.lose(topic.damaged_to, GapReason::Damaged, after);
                         }
@@ -165,11 +176,11 @@ impl Reading<'_> {
 }
 
 /// Topics followed by name: their indexes, merged.
-fn merge(connection: &Connection, exact: &[(i64, u64)], reading: &mut Reading<'_>) -> rusqlite::Result<()> {
+fn merge(connection: &Connection, exact: &[Followed], reading: &mut Reading<'_>) -> rusqlite::Result<()> {
     let LogRead { after, up_to, .. } = *reading.wanted;
     let mut heads: BinaryHeap<Reverse<(u64, usize)>> = BinaryHeap::new();
     let mut indexes: Vec<Index> =
-        exact.iter().map(|&(topic, _)| Index { topic, after, ahead: VecDeque::new() }).collect();
+        exact.iter().map(|followed| Index { topic: followed.id, after, ahead: VecDeque::new() }).collect();
     for (place, index) in indexes.iter_mut().enumerate() {
         heads.extend(index.next(connection, up_to)?.map(|sequence| Reverse((sequence, place))));
     }
@@ -192,10 +203,11 @@ fn merge(connection: &Connection, exact: &[(i64, u64)], reading: &mut Reading<'_
             None => reading.take(sequence, None),
         }
     }
-    // Every topic has come to its last event, or that is missing.
-    for (index, &(_, newest)) in indexes.iter().zip(exact) {
-        if newest <= up_to && newest > index.after && !reading.is_trimmed(newest) {
-            reading.lost(newest, GapReason::Damaged);
+    // Every topic has come to its last event; otherwise that is missing, or was dropped since the view was taken.
+    for (index, Followed { newest, name, .. }) in indexes.iter().zip(exact) {
+        if *newest <= up_to && *newest > index.after && !reading.is_told(*newest) {
+            let trimmed_to = reading.topics.read().extent(name).trimmed_to;
+            reading.lost(*newest, if trimmed_to >= *newest { GapReason::Trimmed } else { GapReason::Damaged });
         }
     }
     reading.stop_at(up_to);
@@ -203,11 +215,10 @@ fn merge(connection: &Connection, exact: &[(i64, u64)], reading: &mut Reading<'_
 }
 
 impl Reading<'_> {
-    /// Whether a topic that is followed was trimmed to here.
-    fn is_trimmed(&self, sequence: u64) -> bool {
-        let topics = self.topics.read();
-        let names = self.wanted.followed.iter().filter_map(Selector::as_exact);
-        names.filter_map(|name| topics.get(name)).any(|topic| topic.newest == sequence && topic.trimmed_to >= sequence)
+    /// Whether a loss is told, or will be, that goes up to here.
+    fn is_told(&self, sequence: u64) -> bool {
+        let told = |step: &Step| matches!(step, Step::Lost { up_to, .. } if *up_to >= sequence);
+        self.loss.is_some_and(|(up_to, _)| up_to >= sequence) || self.page.steps.iter().any(told)
     }
 }
 
@@ -266,9 +277,14 @@ fn scan(connection: &Connection, view: &View, reading: &mut Reading<'_>) -> rusq
         reading.stop_at(last);
         return Ok(());
     }
-    let is_missing = view.newest <= up_to && view.newest > last && view.newest > reading.topics.read().trimmed_max;
-    if is_missing {
-        reading.lost(view.newest, GapReason::Damaged);
+    if view.newest <= up_to && view.newest > last && !reading.is_told(view.newest) {
+        let trimmed_max = reading.topics.read().trimmed_max;
+        if trimmed_max < view.newest {
+            reading.lost(view.newest, GapReason::Damaged);
+        } else if trimmed_max > view.trimmed_max {
+            // Dropped since the view was taken: it may have been wanted.
+            reading.lost(view.newest, GapReason::Trimmed);
+        }
     }
     reading.stop_at(up_to);
     Ok(())
@@ -322,4 +338,53 @@ pub(super) fn find_given(
         found.extend(stored.map(|stored| stored.record).filter(is_it));
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::log::{DiskLog, DiskLogOptions, Durability, Log, RecordKind, Retention, SyncWhen};
+
+    /// What retention drops between the look at the topics and the snapshot is told, even if it was a topic's last.
+    #[test]
+    fn what_is_dropped_while_it_is_read_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let retention = Retention { age_max: Duration::from_secs(3600), events_max: 1, bytes_max: u64::MAX };
+        let (log, _) = DiskLog::open(DiskLogOptions {
+            dir: dir.path().to_owned(),
+            durability: Durability::Fsync,
+            retention,
+            retention_by_topic: Vec::new(),
+            closed_topic_age: Duration::ZERO,
+            idempotency_window: Duration::ZERO,
+        })
+        .unwrap();
+        let record = |sequence, topic| Record {
+            sequence,
+            kind: RecordKind::Event,
+            topics: [TopicName::parse(topic).unwrap()].into(),
+            frame: sse_wire::Event::new("x").encode(),
+            private: false,
+            given_id: None,
+            key: None,
+        };
+        log.append(&[record(1, "a"), record(2, "a"), record(3, "b")], SyncWhen::Now).unwrap();
+        for selector in ["a", "{x}"] {
+            let followed = [Selector::parse(selector).unwrap()];
+            let wanted = LogRead { followed: &followed, after: 0, up_to: 2 };
+            let mut view = View::new(&LoggedTopics::default(), &wanted);
+            if selector == "a" {
+                let id = log.topics.read().id_of(&TopicName::parse("a").unwrap()).unwrap();
+                view.exact = Some(vec![Followed { id, newest: 2, name: TopicName::parse("a").unwrap() }]);
+            }
+            view.newest = 2;
+            while log.events() > 1 {
+                log.tend().unwrap();
+            }
+            let page = log.with_reader(|connection| page(connection, &log.topics, &view, &wanted)).unwrap();
+            assert_eq!(page.steps, [Step::Lost { up_to: 2, reason: GapReason::Trimmed }], "{selector}");
+        }
+    }
 }
