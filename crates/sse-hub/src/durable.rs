@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 pub use committer::{Commit, Committer};
 pub(crate) use queue::{Chain, Pending, Queue};
-pub(crate) use reads::{Found, ReadSlot, Reads, Wish};
+pub(crate) use reads::{Found, PageShare, ReadSlot, Reads, Wish};
 pub(crate) use submission::Answer;
 pub use submission::Submission;
 

@@ -7,7 +7,7 @@ use std::task::Waker;
 use sse_wire::EventId;
 
 use crate::batch::{Batch, Item};
-use crate::durable::{Durable, Found, ReadSlot, Wish};
+use crate::durable::{Durable, Found, PageShare, ReadSlot, Wish};
 use crate::grants::Sight;
 use crate::hub::HubInner;
 use crate::log::{Page, Record, RecordKind, Step};
@@ -37,7 +37,7 @@ enum Stage {
     /// A page was asked for.
     Reading { up_to: u64, slot: Arc<ReadSlot> },
     /// It is here.
-    Delivering { up_to: u64, steps: VecDeque<Step>, covered_to: u64, _share: Box<dyn std::fmt::Debug + Send + Sync> },
+    Delivering { up_to: u64, steps: VecDeque<Step>, covered_to: u64, _share: PageShare },
     /// The next page has to be asked for.
     Between,
     /// A page came to where the log ended just then.
@@ -106,11 +106,6 @@ impl Replay {
         }
     }
 
-    /// Takes what is missing at its start, for a host that tells of it in its own way.
-    pub(crate) fn take_start_gap(&mut self, hub: &HubInner) -> Option<Gap> {
-        self.next_gap(hub)
-    }
-
     /// Goes on reading.
     pub(crate) fn poll(&mut self, hub: &HubInner, waker: &Waker, batch: &mut Batch) -> Replayed {
         loop {
@@ -147,7 +142,6 @@ impl Replay {
             },
             Stage::Reading { up_to, slot } => match slot.poll(waker) {
                 Some(Found::Page(Page { steps, covered_to }, share)) => {
-                    let share = Box::new(share);
                     self.stage = Stage::Delivering { up_to: *up_to, steps: steps.into(), covered_to, _share: share };
                 }
                 Some(Found::Given(_)) => unreachable!("a page was asked for"),
@@ -176,7 +170,7 @@ impl Replay {
     }
 
     /// The gap that comes next, before any event.
-    fn next_gap(&mut self, hub: &HubInner) -> Option<Gap> {
+    pub(crate) fn next_gap(&mut self, hub: &HubInner) -> Option<Gap> {
         let first_loss = match &mut self.stage {
             Stage::Delivering { steps, .. } => match steps.front() {
                 Some(Step::Lost { up_to, reason }) => {

@@ -264,7 +264,7 @@ impl Subscription {
     pub fn take_start_gap(&mut self) -> Option<Gap> {
         let later = self.gaps.later.take();
         let replay = self.logged.as_mut().and_then(|logged| logged.replay.as_mut());
-        let in_log = replay.and_then(|replay| replay.take_start_gap(&self.hub.inner));
+        let in_log = replay.and_then(|replay| replay.next_gap(&self.hub.inner));
         let gap = self.gaps.first.take().or(later).or(in_log)?;
         self.hub.inner.signals.gap(gap.reason);
         Some(gap)

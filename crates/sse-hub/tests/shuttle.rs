@@ -9,6 +9,8 @@
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "support/memory_log.rs"]
 mod memory_log;
+#[path = "support/pages.rs"]
+mod pages;
 
 use std::future::poll_fn;
 use std::sync::Arc;

@@ -226,13 +226,9 @@ impl Keeper {
         self.try_room()?;
         if self.has_more || self.tended_at.elapsed() >= TEND_EVERY {
             self.tended_at = Instant::now();
-            match self.log.tend() {
-                Ok(retained) => self.has_more = retained.has_more,
-                Err(error @ LogError::Full(_)) => self.complain(&error),
-                Err(error) => {
-                    self.committer.fail();
-                    return Err(error);
-                }
+            let tended = self.log.tend();
+            if let Some(retained) = self.unless_full(tended)? {
+                self.has_more = retained.has_more;
             }
         }
         Ok(())
@@ -240,20 +236,29 @@ impl Keeper {
 
     /// Whether a disk that was full has room again.
     fn try_room(&mut self) -> Result<(), LogError> {
-        let is_due = self.is_full.load(Ordering::Relaxed) && self.tried_at.elapsed() >= TRY_EVERY;
-        if !is_due || self.committer.has_failed() {
-            return Ok(());
-        }
-        self.tried_at = Instant::now();
-        match self.log.try_room() {
-            Ok(()) => self.is_full.store(false, Ordering::Relaxed),
-            Err(LogError::Full(_)) => (),
-            Err(error) => {
-                self.committer.fail();
-                return Err(error);
+        if self.is_full.load(Ordering::Relaxed) && self.tried_at.elapsed() >= TRY_EVERY {
+            self.tried_at = Instant::now();
+            let tried = self.log.try_room();
+            if self.unless_full(tried)?.is_some() {
+                self.is_full.store(false, Ordering::Relaxed);
             }
         }
         Ok(())
+    }
+
+    /// What was done, or nothing on a full disk. Any other failure ends publishing.
+    fn unless_full<T>(&mut self, done: Result<T, LogError>) -> Result<Option<T>, LogError> {
+        match done {
+            Ok(done) => Ok(Some(done)),
+            Err(error @ LogError::Full(_)) => {
+                self.complain(&error);
+                Ok(None)
+            }
+            Err(error) => {
+                self.committer.fail();
+                Err(error)
+            }
+        }
     }
 
     fn complain(&mut self, error: &LogError) {

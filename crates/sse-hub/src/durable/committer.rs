@@ -1,6 +1,6 @@
 //! The one thread that numbers, writes and delivers.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -58,6 +58,8 @@ struct Accepted {
 #[derive(Default)]
 struct Batch {
     accepted: Vec<Accepted>,
+    /// Where the event with a key is among them.
+    by_key: HashMap<[u8; 16], usize, ahash::RandomState>,
     records: Vec<Record>,
     /// The last sequence that it takes, with an event or without.
     last: u64,
@@ -157,6 +159,9 @@ impl Committer {
             if publication.is_logged {
                 batch.records.push(record(&publication, &entry));
             }
+            if let Some(key) = publication.key {
+                batch.by_key.insert(key.key, batch.accepted.len());
+            }
             batch.accepted.push(Accepted { answer, retries: Vec::new(), chain, receipt, entry, publication, cost });
         }
         batch
@@ -174,8 +179,8 @@ impl Committer {
             Ok(Some(receipt)) => answer.give(Ok(receipt)),
             Err(error) => answer.give(Err(error)),
             Ok(None) => {
-                let has_key = |first: &&mut Accepted| first.publication.key.is_some_and(|other| other.key == key.key);
-                match batch.accepted.iter_mut().find(has_key) {
+                let first = batch.by_key.get(&key.key).and_then(|&place| batch.accepted.get_mut(place));
+                match first {
                     Some(first) if first.publication.key == Some(key) => first.retries.push(answer),
                     Some(_) => answer.give(Err(PublishError::KeyReused)),
                     None => return Some(answer),

@@ -11,6 +11,8 @@ mod live;
 mod logged;
 #[path = "../support/memory_log.rs"]
 mod memory_log;
+#[path = "../support/pages.rs"]
+mod pages;
 mod private;
 mod resume;
 mod selectors;

@@ -5,10 +5,12 @@ use std::io;
 
 use parking_lot::Mutex;
 use sse_hub::{
-    Durability, Epoch, Epochs, Extent, GapReason, Log, LogContents, LogError, LogRead, Page, Record, RecordKind,
-    Selector, Step, SyncWhen, TopicName,
+    Durability, Epoch, Epochs, Extent, Log, LogContents, LogError, LogRead, Page, Record, RecordKind, Selector,
+    SyncWhen, TopicName,
 };
 use sse_wire::EventId;
+
+use crate::pages::{Kept, PageBounds, is_followed};
 
 #[derive(Debug)]
 pub(crate) struct Disk(Mutex<State>);
@@ -248,10 +250,6 @@ fn failed(what: &'static str) -> LogError {
     LogError::Failed(Box::new(io::Error::other(what)))
 }
 
-fn is_followed(record: &Record, followed: &[Selector]) -> bool {
-    record.topics.iter().any(|topic| followed.iter().any(|selector| selector.matches(topic.as_str())))
-}
-
 impl Log for Disk {
     fn append(&self, records: &[Record], sync: SyncWhen) -> Result<(), LogError> {
         let state = &mut *self.0.lock();
@@ -310,36 +308,14 @@ impl Log for Disk {
     }
 
     fn read(&self, read: &LogRead<'_>) -> Result<Page, LogError> {
-        let LogRead { followed, after, up_to } = *read;
         let state = &mut *self.0.lock();
         if state.take_fault(Fault::Read) {
-            state.unreadable.push((after, up_to));
+            state.unreadable.push((read.after, read.up_to));
             return Err(failed("unreadable"));
         }
-        let (steps_max, mut scans) = (state.rng.usize(1..6), state.rng.usize(1..12));
-        let of_followed =
-            state.trimmed_to.iter().filter(|(topic, _)| followed.iter().any(|one| one.matches(topic.as_str())));
-        let trimmed_to = of_followed.map(|(_, &trimmed_to)| trimmed_to).max().unwrap_or(0).min(up_to);
-        let mut loss = (trimmed_to > after).then_some(Step::Lost { up_to: trimmed_to, reason: GapReason::Trimmed });
-        let (mut steps, mut covered_to) = (Vec::new(), after);
-        for (&sequence, record) in state.records.range(after + 1..=up_to) {
-            if loss.as_ref().is_some_and(|loss| loss.sequence() < sequence) {
-                covered_to = trimmed_to;
-                steps.extend(loss.take());
-            }
-            if steps.len() >= steps_max || scans == 0 {
-                return Ok(Page { steps, covered_to });
-            }
-            (scans, covered_to) = (scans - 1, sequence);
-            if is_followed(record, followed) {
-                steps.push(match state.damaged.contains(&sequence) {
-                    true => Step::Lost { up_to: sequence, reason: GapReason::Damaged },
-                    false => Step::Record(record.clone()),
-                });
-            }
-        }
-        steps.extend(loss);
-        Ok(Page { steps, covered_to: up_to })
+        let bounds = PageBounds { steps_max: state.rng.usize(1..6), scans_max: state.rng.usize(1..12) };
+        let State { records, trimmed_to, damaged, .. } = state;
+        Ok(Kept { records, trimmed_to, damaged }.read(read, &bounds))
     }
 
     fn find_given(&self, followed: &[Selector], id: &EventId) -> Result<Vec<Record>, LogError> {

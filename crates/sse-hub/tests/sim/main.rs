@@ -7,6 +7,8 @@
 mod client;
 mod disk;
 mod history;
+#[path = "../support/pages.rs"]
+mod pages;
 mod world;
 
 /// Things that happen in one run, before the last come to rest.

@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use sse_hub::{
-    Epoch, Epochs, Extent, GapReason, KeptKey, Log, LogContents, LogError, LogRead, Page, Record, RecordKind, Selector,
-    Step, SyncWhen, TopicName,
+    Epoch, Epochs, Extent, KeptKey, Log, LogContents, LogError, LogRead, Page, Record, RecordKind, Selector, SyncWhen,
+    TopicName,
 };
 use sse_wire::EventId;
+
+use crate::pages::{Kept, PageBounds, is_followed};
 
 /// What is on the disk, and what is only on its way there.
 #[derive(Debug, Default)]
@@ -111,10 +113,6 @@ fn failed(what: &str) -> Box<io::Error> {
     Box::new(io::Error::other(what.to_owned()))
 }
 
-fn is_followed(record: &Record, followed: &[Selector]) -> bool {
-    record.topics.iter().any(|topic| followed.iter().any(|selector| selector.matches(topic.as_str())))
-}
-
 impl Log for MemoryLog {
     fn append(&self, records: &[Record], sync: SyncWhen) -> Result<(), LogError> {
         let state = &mut *self.state.lock();
@@ -159,30 +157,10 @@ impl Log for MemoryLog {
     }
 
     fn read(&self, read: &LogRead<'_>) -> Result<Page, LogError> {
-        let LogRead { followed, after, up_to } = *read;
-        let state = self.state.lock();
-        let is_topic_followed = |topic: &TopicName| followed.iter().any(|selector| selector.matches(topic.as_str()));
-        let of_followed = state.trimmed_to.iter().filter(|(topic, _)| is_topic_followed(topic));
-        let trimmed_to = of_followed.map(|(_, &trimmed_to)| trimmed_to).max().unwrap_or(0).min(up_to);
-        let mut loss = (trimmed_to > after).then_some(Step::Lost { up_to: trimmed_to, reason: GapReason::Trimmed });
-        let mut steps = Vec::new();
-        let wanted = state.records.range(after + 1..=up_to).filter(|(_, record)| is_followed(record, followed));
-        for (&sequence, record) in wanted {
-            if loss.as_ref().is_some_and(|loss| loss.sequence() <= sequence) {
-                steps.extend(loss.take());
-            }
-            if steps.len() >= 3 {
-                // Small pages, so that tests have several.
-                let covered_to = steps.last().map_or(after, Step::sequence);
-                return Ok(Page { steps, covered_to });
-            }
-            steps.push(match state.damaged.contains(&sequence) {
-                true => Step::Lost { up_to: sequence, reason: GapReason::Damaged },
-                false => Step::Record(record.clone()),
-            });
-        }
-        steps.extend(loss);
-        Ok(Page { steps, covered_to: up_to })
+        let State { records, trimmed_to, damaged, .. } = &*self.state.lock();
+        // Small pages, so that tests have several.
+        let bounds = PageBounds { steps_max: 3, scans_max: usize::MAX };
+        Ok(Kept { records, trimmed_to, damaged }.read(read, &bounds))
     }
 
     fn find_given(&self, followed: &[Selector], id: &EventId) -> Result<Vec<Record>, LogError> {

@@ -4,14 +4,15 @@ use std::collections::HashMap;
 
 use parking_lot::RwLock;
 use rusqlite::{Connection, params};
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::meta::{Fact, State, write_kept};
 use super::open::topic_sum;
 use super::topics::{LoggedTopic, LoggedTopics};
-use super::{Writer, bytes, error};
+use super::{Retention, Writer, bytes, error};
 use crate::log::{LogError, Record, RecordKind, SyncWhen};
-use crate::{IdempotencyKey, TopicName};
+use crate::{IdempotencyKey, Selector, TopicName};
 
 impl Writer {
     pub(super) fn append(
@@ -40,7 +41,7 @@ impl Writer {
         topics: &RwLock<LoggedTopics>,
     ) -> rusqlite::Result<Batch> {
         self.set_level(sync)?;
-        let mut batch = Batch { topics: HashMap::new(), bytes: 0, next_topic: self.next_topic };
+        let mut batch = Batch::new(self.next_topic);
         let transaction = self.connection.unchecked_transaction()?;
         {
             let mut insert = transaction.prepare_cached("INSERT INTO records (seq, record) VALUES (?, ?)")?;
@@ -51,8 +52,11 @@ impl Writer {
             for record in records {
                 let sequence = record.sequence.cast_signed();
                 let mut previous = Vec::with_capacity(record.topics.len());
+                let mut places: SmallVec<[usize; 1]> = SmallVec::new();
                 for (place, name) in record.topics.iter().enumerate() {
-                    let topic = batch.topic(name, &self.rules, topics);
+                    let in_batch = batch.place(name, &self.rules, topics);
+                    let topic = batch.topics[in_batch].1;
+                    places.push(in_batch);
                     previous.push(topic.newest);
                     // A topic may be named twice.
                     if record.topics[..place].contains(name) {
@@ -64,8 +68,8 @@ impl Writer {
                     }
                 }
                 let encoded = bytes::encode(record, &previous, at);
-                for name in &record.topics {
-                    batch.topic(name, &self.rules, topics).append(record, encoded.len(), at);
+                for place in places {
+                    batch.topics[place].1.append(record, encoded.len(), at);
                 }
                 batch.bytes += encoded.len() as u64;
                 insert.execute(params![sequence, encoded])?;
@@ -120,31 +124,33 @@ impl Writer {
 
 /// What a transaction changes of the topics.
 struct Batch {
-    topics: HashMap<TopicName, LoggedTopic>,
+    topics: Vec<(TopicName, LoggedTopic)>,
+    places: HashMap<TopicName, usize, ahash::RandomState>,
     bytes: u64,
     next_topic: i64,
 }
 
 impl Batch {
-    /// The topic as this transaction has it.
-    fn topic(
-        &mut self,
-        name: &TopicName,
-        rules: &[(crate::Selector, super::Retention)],
-        topics: &RwLock<LoggedTopics>,
-    ) -> &mut LoggedTopic {
-        let next_topic = &mut self.next_topic;
-        self.topics.entry(name.clone()).or_insert_with(|| {
-            let known = topics.read();
-            if let Some(topic) = known.get(name) {
-                return (**topic).clone();
-            }
-            let id = *next_topic;
-            *next_topic += 1;
+    fn new(next_topic: i64) -> Self {
+        Self { topics: Vec::new(), places: HashMap::default(), bytes: 0, next_topic }
+    }
+
+    /// Where the topic is, as this transaction has it.
+    fn place(&mut self, name: &TopicName, rules: &[(Selector, Retention)], topics: &RwLock<LoggedTopics>) -> usize {
+        if let Some(&place) = self.places.get(name) {
+            return place;
+        }
+        let known = topics.read();
+        let topic = known.get(name).copied().unwrap_or_else(|| {
+            let id = self.next_topic;
+            self.next_topic += 1;
             let rule = rules.iter().position(|(selector, _)| selector.matches(name.as_str()));
             let trimmed_to = known.forgotten_to;
             LoggedTopic { id, newest: trimmed_to, trimmed_to, rule, ..LoggedTopic::default() }
-        })
+        });
+        self.places.insert(name.clone(), self.topics.len());
+        self.topics.push((name.clone(), topic));
+        self.topics.len() - 1
     }
 }
 

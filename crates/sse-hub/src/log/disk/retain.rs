@@ -88,23 +88,14 @@ impl DiskLog {
             let topics = self.topics.read();
             (topics.events, topics.bytes)
         };
-        let excess = events.saturating_sub(self.retention.events_max).min(STEP as u64) as usize;
-        let is_over = excess > 0 || bytes > self.retention.bytes_max;
+        let is_over = events > self.retention.events_max || bytes > self.retention.bytes_max;
         if !is_over && !is_age_due {
             return Ok(0);
         }
         let writer = &mut *self.writer.lock();
         let oldest = writer.oldest(None, STEP).map_err(log_error)?;
-        let old_before = self.old_before(self.retention.age_max);
-        let mut left = bytes;
-        let is_due = |place: usize, record: &Found| {
-            let is_due = place < excess || left > self.retention.bytes_max || record.at() < old_before;
-            left -= (record.bytes as u64).min(left);
-            is_due
-        };
-        let mut is_due = is_due;
-        let count = oldest.iter().enumerate().take_while(|(place, record)| is_due(*place, record)).count();
-        self.drop_records(writer, &oldest[..count], None)
+        let due = self.due(&oldest, &self.retention, events, bytes);
+        self.drop_records(writer, due, None)
     }
 
     /// Looks at some topics with a retention of their own.
@@ -123,23 +114,26 @@ impl DiskLog {
     }
 
     fn tend_topic(&self, name: &TopicName) -> Result<u64, LogError> {
-        let Some(topic) = self.topics.read().get(name).cloned() else { return Ok(0) };
+        let Some(topic) = self.topics.read().get(name).copied() else { return Ok(0) };
         let writer = &mut *self.writer.lock();
         let Some(retention) = topic.rule.and_then(|rule| writer.rules.get(rule)).map(|(_, retention)| *retention)
         else {
             return Ok(0);
         };
-        let excess = topic.events.saturating_sub(retention.events_max).min(STEP as u64) as usize;
-        let old_before = self.old_before(retention.age_max);
         let oldest = writer.oldest(Some(topic.id), STEP).map_err(log_error)?;
-        let mut left = topic.bytes;
-        let mut is_due = |place: usize, record: &Found| {
-            let is_due = place < excess || left > retention.bytes_max || record.at() < old_before;
-            left -= (record.bytes as u64).min(left);
+        let due = self.due(&oldest, &retention, topic.events, topic.bytes);
+        self.drop_records(writer, due, Some(name))
+    }
+
+    /// Those of the oldest that are no longer kept, where so much is kept.
+    fn due<'a>(&self, oldest: &'a [Found], retention: &Retention, mut events: u64, mut bytes: u64) -> &'a [Found] {
+        let old_before = self.old_before(retention.age_max);
+        let is_due = |record: &&Found| {
+            let is_due = events > retention.events_max || bytes > retention.bytes_max || record.at() < old_before;
+            (events, bytes) = (events.saturating_sub(1), bytes.saturating_sub(record.bytes as u64));
             is_due
         };
-        let count = oldest.iter().enumerate().take_while(|(place, record)| is_due(*place, record)).count();
-        self.drop_records(writer, &oldest[..count], Some(name))
+        &oldest[..oldest.iter().take_while(is_due).count()]
     }
 
     fn topics_with_rules(&self) -> Vec<TopicName> {
@@ -174,13 +168,13 @@ impl DiskLog {
                         is_kept |= !is_trimmed;
                         continue;
                     }
-                    before.push((name.clone(), (**topic).clone()));
-                    let mut topic = (**topic).clone();
+                    before.push((name.clone(), *topic));
+                    let mut topic = *topic;
                     topic.trimmed_to = found.sequence;
                     topic.events = topic.events.saturating_sub(1);
                     topic.bytes = topic.bytes.saturating_sub(found.bytes as u64);
                     // Known to be gone before it is: who reads meanwhile is told of a loss, never of damage.
-                    topics.set(name, topic.clone());
+                    topics.set(name, topic);
                     changed.insert(name.clone(), topic);
                 }
                 if !is_kept {

@@ -1,7 +1,6 @@
 //! What a log knows of its topics, in memory.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 
 use crate::TopicName;
 use crate::log::Extent;
@@ -9,7 +8,7 @@ use crate::log::Extent;
 /// Every topic that the log has a row for.
 #[derive(Debug, Default)]
 pub(super) struct LoggedTopics {
-    by_name: HashMap<TopicName, Arc<LoggedTopic>, ahash::RandomState>,
+    by_name: HashMap<TopicName, LoggedTopic, ahash::RandomState>,
     /// Those without an event that is kept, in the order they came to be so; some may have events again.
     emptied: VecDeque<TopicName>,
     /// Up to where topics that were forgotten may have had events.
@@ -26,7 +25,7 @@ pub(super) struct LoggedTopics {
 }
 
 /// One topic.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct LoggedTopic {
     pub(super) id: i64,
     pub(super) newest: u64,
@@ -46,7 +45,7 @@ pub(super) struct LoggedTopic {
 pub(super) const EMPTIED_MAX: usize = 100_000;
 
 impl LoggedTopics {
-    pub(super) fn get(&self, name: &TopicName) -> Option<&Arc<LoggedTopic>> {
+    pub(super) fn get(&self, name: &TopicName) -> Option<&LoggedTopic> {
         self.by_name.get(name)
     }
 
@@ -54,7 +53,7 @@ impl LoggedTopics {
         Some(self.get(name)?.id)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&TopicName, &Arc<LoggedTopic>)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&TopicName, &LoggedTopic)> {
         self.by_name.iter()
     }
 
@@ -63,15 +62,15 @@ impl LoggedTopics {
         if topic.events == 0 && self.by_name.get(name).is_none_or(|before| before.events > 0) {
             self.emptied.push_back(name.clone());
         }
-        self.by_name.insert(name.clone(), Arc::new(topic));
+        self.by_name.insert(name.clone(), topic);
     }
 
     /// A topic to forget, if too many without events are remembered.
-    pub(super) fn next_to_forget(&mut self) -> Option<(TopicName, Arc<LoggedTopic>)> {
+    pub(super) fn next_to_forget(&mut self) -> Option<(TopicName, LoggedTopic)> {
         while self.emptied.len() > EMPTIED_MAX {
             let name = self.emptied.pop_front()?;
             if let Some(topic) = self.by_name.get(&name).filter(|topic| topic.events == 0) {
-                return Some((name, topic.clone()));
+                return Some((name, *topic));
             }
         }
         None
