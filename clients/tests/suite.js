@@ -20,7 +20,7 @@ import { waitFor } from "./wait.js";
 /** The events by which the server speaks to the page itself. */
 const SIGNALS = ["sse.gap", "sse.end", "sse.reconnect"];
 
-/** Bytes of the body after which it is cut. The first lets an event pass: before it has one, a client has no id to send. */
+/** Bytes of the body after which it is cut. The first lets an event pass: before it took one, a client has no id to send. */
 const CUTS = [400, 1, 401, 777, 1_500, 20, 5_000, 333, 9_999];
 
 export function suite(client) {
@@ -28,6 +28,7 @@ export function suite(client) {
 
   describe(client.name, () => {
     let origin;
+    let proxy;
     let server;
     let opened = [];
 
@@ -38,7 +39,7 @@ export function suite(client) {
     async function setting(cutAfter, { secret, more } = {}) {
       server = await Server.start({ origin, secret, more });
       opened.push(() => server.kill());
-      const proxy = await Proxy.start(server.address, cutAfter, { betweenEvents: client.forgetsCutEvents });
+      proxy = await Proxy.start(server.address, cutAfter, { betweenEvents: client.forgetsCutEvents });
       opened.push(() => proxy.stop());
       return proxy;
     }
@@ -47,6 +48,7 @@ export function suite(client) {
       const names = ["message", ...types.filter((type) => type !== "message"), ...SIGNALS];
       const follower = await client.follow(url, names, token);
       opened.push(() => follower.close());
+      proxy.hasTaken = (id) => follower.events.at(-1)?.id === id;
       return follower;
     }
 
