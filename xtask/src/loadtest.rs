@@ -18,7 +18,7 @@ use crate::{program, workspace};
 /// What the load generator exits with when something was lost, repeated, reordered or not published.
 const NOT_WHOLE: i32 = 2;
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Streams that are read and verified
     #[arg(long, default_value_t = 2_000)]
@@ -47,9 +47,18 @@ pub struct Args {
     /// More streams that come each second, and leave
     #[arg(long, default_value_t = 0.0)]
     churn: f64,
+    /// Over TLS, with a certificate made for the run
+    #[arg(long, conflicts_with = "url")]
+    tls: bool,
+    /// Follow in HTTP/2, a hundred streams on each connection
+    #[arg(long)]
+    http2: bool,
     /// Measure this server instead of starting one, as in http://127.0.0.1:8080/events/{topic}
     #[arg(long)]
     url: Option<String>,
+    /// The certificates to trust, in PEM, if that begins with https://
+    #[arg(long, requires = "url")]
+    ca_file: Option<PathBuf>,
     /// Where to POST events, when that differs from --url
     #[arg(long, requires = "url")]
     publish_url: Option<String>,
@@ -101,11 +110,11 @@ fn measure(args: &Args, dir: &Path) -> Result<()> {
     let subject = match &args.url {
         Some(url) => {
             subject::build(&[("sse-loadgen", "sse-loadgen")])?;
-            Subject::running(url, args.publish_url.as_deref(), args.pid)
+            Subject::running(url, args.publish_url.as_deref(), args.pid).trusting(args.ca_file.as_deref())
         }
         None => {
             subject::build(&[("sse-server", "sse-server"), ("sse-loadgen", "sse-loadgen")])?;
-            Subject::server(dir, &args.server_arg)?
+            args.server(dir)?
         }
     };
     let report = dir.join("report.json");
@@ -129,9 +138,9 @@ fn compare(args: &Args, dir: &Path) -> Result<()> {
         // Who goes first alternates, so that a machine that slows down or warms up favours nobody.
         for is_server in [number % 2 == 1, number % 2 == 0] {
             if is_server {
-                whole &= load(args, Subject::server(dir, &args.server_arg)?, &server_json, quiet)?;
+                whole &= load(args, args.server(dir)?, &server_json, quiet)?;
             } else {
-                load(args, Subject::bare_loop(dir)?, &bare_json, &["--quiet"])?;
+                load(&args.in_http1(), Subject::bare_loop(dir)?, &bare_json, &["--quiet"])?;
             }
         }
         let pair = Pair::of(&read(&server_json)?, &read(&bare_json)?)?;
@@ -166,6 +175,16 @@ fn load(args: &Args, subject: Subject, report: &Path, more: &[&str]) -> Result<b
 }
 
 impl Args {
+    /// This workspace's server, as it is to be measured.
+    fn server(&self, dir: &Path) -> Result<Subject> {
+        if self.tls { Subject::server_with_tls(dir, &self.server_arg) } else { Subject::server(dir, &self.server_arg) }
+    }
+
+    /// The same load for a subject that knows nothing but HTTP/1.1.
+    fn in_http1(&self) -> Self {
+        Self { http2: false, ..self.clone() }
+    }
+
     fn pass_on(&self, command: &mut Command) {
         let flags = [
             ("--subscribers", self.subscribers.to_string()),
@@ -180,6 +199,9 @@ impl Args {
         ];
         for (flag, value) in flags {
             command.arg(flag).arg(value);
+        }
+        if self.http2 {
+            command.arg("--http2");
         }
     }
 }

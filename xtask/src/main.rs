@@ -3,6 +3,7 @@
 #![expect(unreachable_pub, reason = "a program has no outside: `pub` is for the files beside")]
 
 mod bench;
+mod certificate;
 mod ci;
 mod clients;
 mod deny;

@@ -28,6 +28,15 @@ pub(crate) struct Args {
     /// Header for every publish, 'NAME: VALUE' (repeatable)
     #[arg(long)]
     publish_header: Vec<String>,
+    /// The certificates to trust, in PEM, for a URL that begins with https://
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// Follow in HTTP/2, many streams on each connection
+    #[arg(long)]
+    http2: bool,
+    /// How many
+    #[arg(long, default_value_t = 100, requires = "http2")]
+    http2_streams: u32,
     /// Streams that are read and verified
     #[arg(long, default_value_t = 2_000)]
     subscribers: u32,
@@ -106,6 +115,9 @@ impl Args {
             publish_body: self.publish_body.clone(),
             follow_headers: self.follow_header.clone(),
             publish_headers: self.publish_header.clone(),
+            ca_file: self.ca_file.clone(),
+            http2: self.http2,
+            http2_streams: self.http2_streams,
             subscribers: self.subscribers,
             topics: self.topics,
             topics_per_subscriber: self.topics_per_subscriber,

@@ -60,6 +60,26 @@ impl Head {
         Ok(Some(head))
     }
 
+    /// The head that these fields of HTTP/2 are, of which the first are the protocol's own.
+    pub(crate) fn of_fields<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Result<Self, HeadError> {
+        let mut head = Self {
+            status: 0,
+            framing: Framing::UntilClose,
+            closes: false,
+            length: 0,
+            content_type: String::new(),
+            content_encoding: None,
+        };
+        for (name, value) in fields {
+            let value = String::from_utf8_lossy(value);
+            match name {
+                b":status" => head.status = value.parse().unwrap_or_default(),
+                _ => head.header(&String::from_utf8_lossy(name), &value)?,
+            }
+        }
+        Ok(head)
+    }
+
     /// Whether this is the head of an event stream that can be read.
     pub(crate) fn check_stream(&self) -> Result<(), HeadError> {
         if self.status != 200 {

@@ -2,7 +2,7 @@
 //! not slip when the server is slow, verifies for every subscriber that nothing is lost, repeated or out of order, and
 //! tells how long it took and what it cost.
 //!
-//! It speaks plain HTTP/1.1 and knows nothing of any server's inside: what arrives is parsed with `sse-wire`, and
+//! It speaks HTTP/1.1 and HTTP/2, plain and over TLS, and knows nothing of any server's inside: what arrives is parsed with `sse-wire`, and
 //! `sse-hub` is never linked, so that a fault there cannot hide here.
 //!
 //! ```no_run
@@ -21,14 +21,17 @@
 
 mod chunked;
 mod clock;
+mod connection;
 mod connector;
 mod control;
 mod descriptors;
+mod frame;
 mod head;
 mod latency;
 mod ledger;
 mod machine;
 mod meter;
+mod multiplex;
 mod poster;
 mod procfs;
 mod progress;
@@ -38,11 +41,13 @@ mod report;
 mod run;
 mod scenario;
 mod schedule;
+mod socket;
 mod stamp;
 mod subscriber;
 mod table;
 mod target;
 mod template;
+mod tls;
 mod verify;
 mod visits;
 

@@ -4,8 +4,11 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use rustls::{ClientConnection, StreamOwned};
+
 use crate::chunked::{Body, ChunkError, Piece};
 use crate::head::{Head, HeadError};
+use crate::tls::Trust;
 
 /// A connection that lay idle for longer is not used again: the server may be closing it at this moment, and then it
 /// could not be told whether the event went out.
@@ -27,22 +30,30 @@ pub(crate) enum PostError {
 #[derive(Debug)]
 pub(crate) struct Poster {
     addr: SocketAddr,
+    trust: Option<Trust>,
     timeout: Duration,
     connection: Option<Connection>,
 }
 
 #[derive(Debug)]
 struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     /// What came behind the last answer.
     input: Vec<u8>,
     used: Instant,
 }
 
+/// Where its bytes go and come from.
+#[derive(Debug)]
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
 impl Poster {
     /// No single write or read may take longer than `timeout`, and an exchange at most twice that.
-    pub(crate) fn new(addr: SocketAddr, timeout: Duration) -> Self {
-        Self { addr, timeout, connection: None }
+    pub(crate) fn new(addr: SocketAddr, trust: Option<Trust>, timeout: Duration) -> Self {
+        Self { addr, trust, timeout, connection: None }
     }
 
     /// Sends `count` requests and hands each answer's status to `answered`, in order. After an error the requests whose
@@ -56,10 +67,11 @@ impl Poster {
         // Kept only if everything went well.
         let mut connection = match self.connection.take().filter(|connection| connection.used.elapsed() < IDLE_MAX) {
             Some(connection) => connection,
-            None => Connection::open(self.addr, self.timeout)?,
+            None => Connection::open(self.addr, self.trust.as_ref(), self.timeout)?,
         };
         let deadline = Instant::now() + self.timeout;
         connection.stream.write_all(requests)?;
+        connection.stream.flush()?;
         for _ in 0..count {
             let head = connection.answer(deadline)?;
             answered(head.status);
@@ -74,11 +86,15 @@ impl Poster {
 }
 
 impl Connection {
-    fn open(addr: SocketAddr, timeout: Duration) -> io::Result<Self> {
+    fn open(addr: SocketAddr, trust: Option<&Trust>, timeout: Duration) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&addr, timeout)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(timeout))?;
         stream.set_write_timeout(Some(timeout))?;
+        let stream = match trust {
+            Some(trust) => Stream::Tls(Box::new(StreamOwned::new(trust.session()?, stream))),
+            None => Stream::Plain(stream),
+        };
         Ok(Self { stream, input: Vec::new(), used: Instant::now() })
     }
 
@@ -130,6 +146,31 @@ impl Connection {
     }
 }
 
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.write(bytes),
+            Self::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.flush(),
+            Self::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
@@ -139,7 +180,7 @@ mod tests {
     /// Posts two requests to a server that answers with `answers` and then closes.
     fn post(answers: &'static [u8]) -> (Vec<u16>, Result<(), PostError>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut poster = Poster::new(listener.local_addr().unwrap(), Duration::from_secs(5));
+        let mut poster = Poster::new(listener.local_addr().unwrap(), None, Duration::from_secs(5));
         let server = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             let mut request = [0; 8];

@@ -58,7 +58,7 @@ impl<'a> Publisher<'a> {
             number,
             stamper: Stamper::new(plan.run, scenario.event_bytes),
             schedule: Schedule::new(scenario, plan.publishers, number, start),
-            poster: Poster::new(plan.publish.addr, scenario.publish_timeout),
+            poster: Poster::new(plan.publish.addr, plan.publish.trust.clone(), scenario.publish_timeout),
             publishing: Publishing::new(),
             failures: 0,
         }

@@ -9,12 +9,15 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use crate::clock::{Clock, nanos};
+use crate::connection::{Connection, Until};
 use crate::connector::Connector;
 use crate::control::{Control, Stage};
 use crate::ledger::{Follower, Ledger, Role, Tail};
+use crate::multiplex::Multiplex;
 use crate::procfs;
 use crate::scenario::{Plan, Scenario};
-use crate::subscriber::{Gone, Subscriber, Until};
+use crate::socket::Socket;
+use crate::subscriber::{Gone, Subscriber};
 use crate::visits::Visits;
 
 /// How long a thread waits with nothing to read before it looks whether the run has moved on.
@@ -47,7 +50,7 @@ pub(crate) struct Read<'a> {
 pub(crate) struct Reader<'a> {
     context: Context<'a>,
     poll: Poll,
-    streams: Slab<Subscriber>,
+    connections: Slab<Connection>,
     connector: Connector,
     ledger: Ledger<'a>,
     buffer: Box<[u8]>,
@@ -75,7 +78,7 @@ impl<'a> Reader<'a> {
         Ok(Self {
             context,
             poll: Poll::new()?,
-            streams: Slab::new(),
+            connections: Slab::new(),
             connector: Connector::new(plan.follow.addr, context.sources),
             ledger,
             buffer: vec![0; READ_BYTES].into(),
@@ -120,50 +123,85 @@ impl<'a> Reader<'a> {
 
     fn open_more(&mut self) {
         while self.opening < self.opening_max {
-            let Some(number) = self.to_open.next() else { return };
-            let role = if number < self.context.scenario.subscribers { Role::Steady } else { Role::Slow };
-            match self.open(self.context.plan.layout.first_topic(number), role) {
-                Ok(_) => self.opening += 1,
+            let result = match self.context.scenario.streams_per_connection() {
+                Some(count) => self.open_several(count),
+                None => self.open_next(),
+            };
+            match result {
+                Ok(0) => return,
+                Ok(count) => self.opening += count,
                 Err(error) => return self.context.control.fail(format!("a connection could not be opened: {error}")),
             }
         }
     }
 
+    /// Begins to open the next stream; gives how many that are.
+    fn open_next(&mut self) -> io::Result<u32> {
+        let Some(number) = self.to_open.next() else { return Ok(0) };
+        let role = if number < self.context.scenario.subscribers { Role::Steady } else { Role::Slow };
+        self.open(self.context.plan.layout.first_topic(number), role).map(|_| 1)
+    }
+
+    /// The same for the next `count` of them, on one connection.
+    fn open_several(&mut self, count: u32) -> io::Result<u32> {
+        let Context { plan, clock, .. } = self.context;
+        let numbers: Vec<u32> = self.to_open.by_ref().take(count as usize).collect();
+        if numbers.is_empty() {
+            return Ok(0);
+        }
+        let socket = Socket::new(self.connector.open(Role::Steady)?, plan.follow.trust.as_ref())?;
+        let since = clock.nanos();
+        let streams = numbers.iter().map(|number| {
+            let first_topic = plan.layout.first_topic(*number);
+            (Subscriber::new(Follower { role: Role::Steady, first_topic }, since), plan.follow_fields(first_topic))
+        });
+        let (multiplex, out) = Multiplex::new(streams.collect());
+        self.begin(Connection::for_several(socket, multiplex, out))?;
+        Ok(numbers.len() as u32)
+    }
+
     fn open(&mut self, first_topic: u32, role: Role) -> io::Result<usize> {
-        let request = self.context.plan.follow_request(first_topic);
-        let stream = self.connector.open(role)?;
-        let since = self.context.clock.nanos();
-        let entry = self.streams.vacant_entry();
+        let Context { plan, clock, .. } = self.context;
+        let request = plan.follow_request(first_topic);
+        let socket = Socket::new(self.connector.open(role)?, plan.follow.trust.as_ref())?;
+        let subscriber = Subscriber::new(Follower { role, first_topic }, clock.nanos());
+        self.begin(Connection::for_one(socket, subscriber, request))
+    }
+
+    fn begin(&mut self, connection: Connection) -> io::Result<usize> {
+        let entry = self.connections.vacant_entry();
         let key = entry.key();
-        let subscriber = entry.insert(Subscriber::new(stream, Follower { role, first_topic }, request, since));
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(subscriber.stream(), Token(key), interest)?;
+        let connection = entry.insert(connection);
+        self.poll.registry().register(connection.tcp(), Token(key), Interest::READABLE | Interest::WRITABLE)?;
         Ok(key)
     }
 
     fn ready(&mut self, key: usize, until: Until) {
-        let Some(subscriber) = self.streams.get_mut(key) else { return };
-        let was_open = subscriber.is_open();
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let opened_before = connection.opened();
         // A slow reader leaves its bytes where they are, unless the stream has ended.
-        if was_open && subscriber.follower.role == Role::Slow && until == Until::Short {
+        if opened_before > 0 && connection.role() == Role::Slow && until == Until::Short {
             return;
         }
-        let result = subscriber.advance(until, &mut self.buffer, &mut self.ledger, self.context.clock);
-        if !was_open && subscriber.is_open() {
-            self.opened(key);
+        let result = connection.advance(until, &mut self.buffer, &mut self.ledger, self.context.clock);
+        let (role, opened, ended) = (connection.role(), connection.opened(), connection.take_ended());
+        for _ in opened_before..opened {
+            self.opened(key, role);
+        }
+        for (subscriber, gone) in ended {
+            self.lost(key, subscriber, &gone);
         }
         if let Err(gone) = result {
             self.gone(key, &gone);
         }
     }
 
-    fn opened(&mut self, key: usize) {
-        let follower = self.streams[key].follower;
-        if follower.role != Role::Visitor {
+    fn opened(&mut self, key: usize, role: Role) {
+        if role != Role::Visitor {
             self.opening = self.opening.saturating_sub(1);
             self.context.control.opened.fetch_add(1, Ordering::Relaxed);
         }
-        if let (Role::Slow, Some(hold)) = (follower.role, self.context.scenario.slow_hold) {
+        if let (Role::Slow, Some(hold)) = (role, self.context.scenario.slow_hold) {
             self.holding.push_back((self.context.clock.nanos() + nanos(hold), key));
         }
     }
@@ -195,18 +233,21 @@ impl<'a> Reader<'a> {
 
     /// Closes a visitor's stream; gives whether it had opened.
     fn leave(&mut self, key: usize) -> bool {
-        let subscriber = self.streams.remove(key);
-        let follower = subscriber.follower;
-        let Some(check) = subscriber.into_check() else { return false };
-        self.ledger.tally.visits += 1;
-        self.ledger.gone(follower, check, Tail::Waived);
-        true
+        let mut has_opened = false;
+        for subscriber in self.connections.remove(key).into_subscribers() {
+            let follower = subscriber.follower;
+            let Some(check) = subscriber.into_check() else { continue };
+            self.ledger.tally.visits += 1;
+            self.ledger.gone(follower, check, Tail::Waived);
+            has_opened = true;
+        }
+        has_opened
     }
 
     /// A slow reader reads what has piled up, then holds again.
     fn read_on(&mut self, key: usize, now: u64) {
-        let Some(subscriber) = self.streams.get_mut(key) else { return };
-        match subscriber.advance(Until::Blocked, &mut self.buffer, &mut self.ledger, self.context.clock) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        match connection.advance(Until::Blocked, &mut self.buffer, &mut self.ledger, self.context.clock) {
             Ok(()) => {
                 let hold = self.context.scenario.slow_hold.unwrap_or_default();
                 self.holding.push_back((now + nanos(hold), key));
@@ -215,12 +256,18 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The server, or the connection, ended a stream.
+    /// A connection is over, and all its streams with it.
     fn gone(&mut self, key: usize, gone: &Gone) {
-        let subscriber = self.streams.remove(key);
+        for subscriber in self.connections.remove(key).into_subscribers() {
+            self.lost(key, subscriber, gone);
+        }
+    }
+
+    /// The server, or the connection, ended a stream.
+    fn lost(&mut self, key: usize, subscriber: Subscriber, gone: &Gone) {
         let follower = subscriber.follower;
         let check = subscriber.into_check();
-        if matches!(gone, Gone::Chunk(_) | Gone::Parse(_)) {
+        if matches!(gone, Gone::Chunk(_) | Gone::Parse(_) | Gone::Frame(_)) {
             self.ledger.tally.malformed += 1;
             self.ledger.tally.example(|| format!("a stream could not be read: {gone}"));
         }
@@ -276,7 +323,8 @@ impl<'a> Reader<'a> {
         self.caught_up_at = now + CAUGHT_UP_INTERVAL;
         let Some(published) = self.context.control.published() else { return };
         let layout = self.context.plan.layout;
-        self.caught_up = self.streams.iter().all(|(_, subscriber)| {
+        let mut subscribers = self.connections.iter().flat_map(|(_, connection)| connection.subscribers());
+        self.caught_up = subscribers.all(|subscriber| {
             let expected = layout.topics_of(subscriber.follower.first_topic).map(|topic| published.expected(topic));
             subscriber.follower.role == Role::Slow || subscriber.check().is_some_and(|check| check.caught_up(expected))
         });
@@ -287,14 +335,14 @@ impl<'a> Reader<'a> {
 
     /// Adds up the streams that stayed to the end.
     fn close(&mut self) {
-        let slow = |(key, subscriber): (usize, &Subscriber)| (subscriber.follower.role == Role::Slow).then_some(key);
-        let slow: Vec<usize> = self.streams.iter().filter_map(slow).collect();
+        let slow = |(key, connection): (usize, &Connection)| (connection.role() == Role::Slow).then_some(key);
+        let slow: Vec<usize> = self.connections.iter().filter_map(slow).collect();
         for key in slow {
             // Whether the server had given up on it shows only now.
             self.read_on(key, 0);
         }
         let Some(published) = self.context.control.published() else { return };
-        for subscriber in self.streams.drain() {
+        for subscriber in self.connections.drain().flat_map(Connection::into_subscribers) {
             let follower = subscriber.follower;
             let tail = if follower.role == Role::Steady { Tail::Owed } else { Tail::Waived };
             if let Some(check) = subscriber.into_check() {

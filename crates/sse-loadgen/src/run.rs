@@ -107,13 +107,13 @@ struct Driven {
 }
 
 fn check_descriptors(scenario: &Scenario, plan: &Plan) -> Result<(), RunError> {
-    let needed = scenario.streams_max() + u64::from(plan.publishers) + DESCRIPTORS_RESERVE;
+    let needed = scenario.connections_max() + u64::from(plan.publishers) + DESCRIPTORS_RESERVE;
     let allowed = descriptors::raise();
     if needed > allowed { Err(RunError::Descriptors { needed, allowed }) } else { Ok(()) }
 }
 
 fn sources(scenario: &Scenario, plan: &Plan) -> Result<u32, RunError> {
-    let streams = scenario.streams_max();
+    let streams = scenario.connections_max();
     let needed = scenario.sources.map_or_else(|| sources_needed(streams, port_range()), u64::from);
     let is_loopback = plan.follow.addr.is_ipv4() && plan.follow.addr.ip().is_loopback();
     match u32::try_from(needed) {

@@ -1,10 +1,12 @@
 //! What a run does: how many streams to which topics, how much is published, and who misbehaves.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::stamp::STAMP_BYTES;
 use crate::target::{Target, TargetError};
 use crate::template::Template;
+use crate::tls::Protocol;
 
 /// Everything a run needs to know. Make one with [`Scenario::new`] and set what should differ.
 #[derive(Debug, Clone)]
@@ -19,6 +21,12 @@ pub struct Scenario {
     pub follow_headers: Vec<String>,
     /// Extra header lines, `NAME: VALUE`.
     pub publish_headers: Vec<String>,
+    /// The certificates that are trusted, in PEM; `https://` needs them.
+    pub ca_file: Option<PathBuf>,
+    /// Whether streams are followed in HTTP/2. Events are published in HTTP/1.1 all the same.
+    pub http2: bool,
+    /// How many streams share a connection of HTTP/2.
+    pub http2_streams: u32,
     /// Streams that are read and verified.
     pub subscribers: u32,
     /// Topics, named by the prefix and a number.
@@ -87,6 +95,9 @@ pub enum ScenarioError {
     /// All topics would be one.
     #[error("the {0} URL or body does not name {{topic}}")]
     NoTopic(&'static str),
+    /// They would hold up their whole connection.
+    #[error("slow readers and visitors are not to be had in HTTP/2")]
+    AloneOnly,
     /// A publish without data carries no stamp.
     #[error("the publish body does not contain {{data}}")]
     NoData,
@@ -104,6 +115,9 @@ impl Scenario {
             publish_body: "{data}".to_owned(),
             follow_headers: Vec::new(),
             publish_headers: Vec::new(),
+            ca_file: None,
+            http2: false,
+            http2_streams: 100,
             subscribers: 2_000,
             topics: 10,
             topics_per_subscriber: 1,
@@ -133,11 +147,16 @@ impl Scenario {
     /// Checks every setting and takes the URLs apart.
     pub(crate) fn plan(&self) -> Result<Plan, ScenarioError> {
         self.check_ranges()?;
-        let follow = Target::parse(&self.follow_url, &self.follow_headers)
+        let protocol = if self.http2 { Protocol::Http2 } else { Protocol::Http1 };
+        let ca_file = self.ca_file.as_deref();
+        let follow = Target::parse(&self.follow_url, &self.follow_headers, ca_file, protocol)
             .map_err(|source| ScenarioError::Target("follow", source))?;
-        let publish = Target::parse(&self.publish_url, &self.publish_headers)
+        let publish = Target::parse(&self.publish_url, &self.publish_headers, ca_file, Protocol::Http1)
             .map_err(|source| ScenarioError::Target("publish", source))?;
         let body = Template::parse(&self.publish_body);
+        if self.http2 && (self.slow_readers > 0 || self.churn > 0.0) {
+            return Err(ScenarioError::AloneOnly);
+        }
         if !self.publish_body.contains("{data}") {
             return Err(ScenarioError::NoData);
         }
@@ -170,6 +189,7 @@ impl Scenario {
         check("publishers", self.publishers, (1..=1_000).contains(&self.publishers), "1 to 1,000")?;
         let pipeline = self.pipeline();
         check("pipeline", pipeline, (1..=1_000).contains(&pipeline), "1 to 1,000")?;
+        check("http2-streams", self.http2_streams, (1..=10_000).contains(&self.http2_streams), "1 to 10,000")?;
         check("opening-max", self.opening_max, self.opening_max > 0, "at least 1")?;
         let sources = self.sources.unwrap_or(1);
         check("sources", sources, (1..=250).contains(&sources), "1 to 250")?;
@@ -186,8 +206,17 @@ impl Scenario {
         self.subscribers.saturating_add(self.slow_readers)
     }
 
-    /// The most streams open at any time; visitors may take a while to leave.
-    pub(crate) fn streams_max(&self) -> u64 {
+    /// How many streams share a connection, if they do.
+    pub(crate) fn streams_per_connection(&self) -> Option<u32> {
+        self.http2.then_some(self.http2_streams)
+    }
+
+    /// The most connections open at any time; visitors may take a while to leave.
+    pub(crate) fn connections_max(&self) -> u64 {
+        if let Some(count) = self.streams_per_connection() {
+            // Each thread's last may not be full.
+            return u64::from(self.streams().div_ceil(count)) + self.threads as u64;
+        }
         let visitors = self.churn * (self.visit.as_secs_f64() + 1.0);
         u64::from(self.streams()) + visitors.ceil() as u64
     }
@@ -219,6 +248,12 @@ impl Plan {
     pub(crate) fn follow_request(&self, first_topic: u32) -> Vec<u8> {
         let topics: Vec<String> = self.layout.topics_of(first_topic).map(|topic| self.topic_name(topic)).collect();
         self.follow.follow(&topics)
+    }
+
+    /// The same in HTTP/2.
+    pub(crate) fn follow_fields(&self, first_topic: u32) -> Vec<(String, String)> {
+        let topics: Vec<String> = self.layout.topics_of(first_topic).map(|topic| self.topic_name(topic)).collect();
+        self.follow.follow_fields(&topics)
     }
 }
 
@@ -282,6 +317,7 @@ mod tests {
         assert!(refused(|s| s.topics_per_subscriber = 2).contains("{KEY=*}"));
         assert!(refused(|s| s.publish_url = "http://127.0.0.1:1/".to_owned()).contains("publish URL or body"));
         assert!(refused(|s| s.publish_body = "x".to_owned()).contains("{data}"));
+        assert!(refused(|s| (s.http2, s.churn) = (true, 1.0)).contains("not to be had in HTTP/2"));
         assert!(refused(|s| s.follow_url = "ftp://x".to_owned()).contains("follow URL"));
     }
 }

@@ -1,12 +1,11 @@
-//! One stream: connects, asks, checks the head, decodes and parses what comes.
+//! One stream: checks the head, decodes and parses what comes.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io;
 
-use mio::net::TcpStream;
 use sse_wire::{ParseError, Parser};
 
 use crate::chunked::{Body, ChunkError, Piece};
-use crate::clock::Clock;
+use crate::frame::FrameError;
 use crate::head::{Head, HeadError};
 use crate::ledger::{Follower, Ledger};
 use crate::verify::Check;
@@ -17,14 +16,12 @@ const EVENT_BYTES_MAX: usize = 32 << 20;
 /// One stream and its record.
 #[derive(Debug)]
 pub(crate) struct Subscriber {
-    stream: TcpStream,
     pub(crate) follower: Follower,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
-    Connecting { request: Box<[u8]>, since: u64 },
     Head { input: Vec<u8>, since: u64 },
     Open(Box<Open>),
 }
@@ -35,15 +32,6 @@ struct Open {
     body: Body,
     parser: Parser,
     check: Check,
-}
-
-/// How far to read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Until {
-    /// Until the socket gave less than there was room for: it is empty, and what comes then is a new edge.
-    Short,
-    /// Until it would block or has ended; an end that came together with the last bytes has no edge of its own.
-    Blocked,
 }
 
 /// Why a stream is over.
@@ -61,16 +49,16 @@ pub(crate) enum Gone {
     Chunk(#[from] ChunkError),
     #[error(transparent)]
     Parse(#[from] ParseError),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error("the server gave up on it, with the error {code} of HTTP/2")]
+    Reset { code: u32 },
 }
 
 impl Subscriber {
-    /// A stream whose connection is under way since `since`, and what it will ask.
-    pub(crate) fn new(stream: TcpStream, follower: Follower, request: Vec<u8>, since: u64) -> Self {
-        Self { stream, follower, state: State::Connecting { request: request.into(), since } }
-    }
-
-    pub(crate) fn stream(&mut self) -> &mut TcpStream {
-        &mut self.stream
+    /// A stream whose connection is under way since `since`.
+    pub(crate) fn new(follower: Follower, since: u64) -> Self {
+        Self { follower, state: State::Head { input: Vec::new(), since } }
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -92,60 +80,33 @@ impl Subscriber {
         }
     }
 
-    /// Does what the socket is ready for and writes down what came.
-    pub(crate) fn advance(
-        &mut self,
-        until: Until,
-        buffer: &mut [u8],
-        ledger: &mut Ledger<'_>,
-        clock: Clock,
-    ) -> Result<(), Gone> {
-        if let State::Connecting { request, since } = &self.state {
-            if !is_connected(&self.stream)? {
-                return Ok(());
-            }
-            if self.stream.write(request)? < request.len() {
-                return Err(io::Error::from(ErrorKind::WriteZero).into());
-            }
-            self.state = State::Head { input: Vec::new(), since: *since };
-        }
-        loop {
-            let count = match self.stream.read(buffer) {
-                Ok(0) => return Err(Gone::Closed),
-                Ok(count) => count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return Err(Gone::Closed),
-                Err(error) => return Err(error.into()),
-            };
-            ledger.tally.bytes += count as u64;
-            self.take(&buffer[..count], ledger, clock.nanos())?;
-            if until == Until::Short && count < buffer.len() {
-                return Ok(());
-            }
-        }
-    }
-
-    fn take(&mut self, bytes: &[u8], ledger: &mut Ledger<'_>, now: u64) -> Result<(), Gone> {
-        match &mut self.state {
-            State::Open(open) => open.take(bytes, self.follower, ledger, now),
-            State::Head { input, since } => {
+    /// Takes what has come, from the answer's first byte on.
+    pub(crate) fn take(&mut self, bytes: &[u8], ledger: &mut Ledger<'_>, now: u64) -> Result<(), Gone> {
+        let rest = match &mut self.state {
+            State::Open(open) => return open.take(bytes, self.follower, ledger, now),
+            State::Head { input, .. } => {
                 input.extend_from_slice(bytes);
                 let Some(head) = Head::parse(input)? else { return Ok(()) };
-                head.check_stream()?;
-                ledger.opening.record(now.saturating_sub(*since));
-                let mut open = Box::new(Open {
-                    body: Body::new(head.framing()),
-                    parser: Parser::new(EVENT_BYTES_MAX),
-                    check: ledger.open(self.follower.first_topic),
-                });
                 let rest = input.split_off(head.length);
-                let taken = open.take(&rest, self.follower, ledger, now);
-                self.state = State::Open(open);
-                taken
+                self.open(&head, ledger, now)?;
+                rest
             }
-            State::Connecting { .. } => Ok(()),
+        };
+        self.take(&rest, ledger, now)
+    }
+
+    /// The head has come; the body follows.
+    pub(crate) fn open(&mut self, head: &Head, ledger: &mut Ledger<'_>, now: u64) -> Result<(), Gone> {
+        head.check_stream()?;
+        if let State::Head { since, .. } = &self.state {
+            ledger.opening.record(now.saturating_sub(*since));
         }
+        self.state = State::Open(Box::new(Open {
+            body: Body::new(head.framing()),
+            parser: Parser::new(EVENT_BYTES_MAX),
+            check: ledger.open(self.follower.first_topic),
+        }));
+        Ok(())
     }
 }
 
@@ -162,16 +123,5 @@ impl Open {
                 Piece::End => return Err(Gone::Ended),
             }
         }
-    }
-}
-
-fn is_connected(stream: &TcpStream) -> io::Result<bool> {
-    if let Some(error) = stream.take_error()? {
-        return Err(error);
-    }
-    match stream.peer_addr() {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
-        Err(error) => Err(error),
     }
 }

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::certificate::Certificate;
 use crate::loadtest::process::Process;
 use crate::{program, workspace};
 
@@ -15,6 +16,8 @@ pub struct Subject {
     pub follow_url: String,
     pub publish_url: String,
     pub pid: Option<u32>,
+    /// The certificates to trust.
+    ca_file: Option<PathBuf>,
     process: Option<Process>,
 }
 
@@ -22,14 +25,29 @@ impl Subject {
     /// A server that runs already, by its URL template.
     pub fn running(follow_url: &str, publish_url: Option<&str>, pid: Option<u32>) -> Self {
         let publish_url = publish_url.unwrap_or(follow_url).to_owned();
-        Self { follow_url: follow_url.to_owned(), publish_url, pid, process: None }
+        Self { follow_url: follow_url.to_owned(), publish_url, pid, ca_file: None, process: None }
+    }
+
+    /// The same with the certificates that it may have.
+    pub fn trusting(self, ca_file: Option<&Path>) -> Self {
+        Self { ca_file: ca_file.map(Path::to_owned), ..self }
     }
 
     /// This workspace's server, with `args` behind its own; what it writes goes to `dir`.
     pub fn server(dir: &Path, args: &[String]) -> Result<Self> {
-        let mut command = Command::new(release("sse-server"));
-        command.args(["--admin-listen", "127.0.0.1:0"]);
-        Self::start(command, "sse-server", dir, args)
+        Self::start(server_command(), "sse-server", dir, args)
+    }
+
+    /// The same over TLS, with a new certificate.
+    pub fn server_with_tls(dir: &Path, args: &[String]) -> Result<Self> {
+        let certificate = Certificate::make(dir)?;
+        let mut command = server_command();
+        command.args(certificate.flags());
+        let mut subject = Self::start(command, "sse-server", dir, args)?;
+        for url in [&mut subject.follow_url, &mut subject.publish_url] {
+            *url = url.replacen("http://", "https://", 1);
+        }
+        Ok(Self { ca_file: Some(certificate.chain), ..subject })
     }
 
     /// The yardstick, which does nothing but send.
@@ -49,6 +67,7 @@ impl Subject {
             follow_url: format!("http://{address}/events/{{topic}}"),
             publish_url: format!("http://{address}/events/{{topic}}"),
             pid: Some(process.pid()),
+            ca_file: None,
             process: Some(process),
         })
     }
@@ -65,6 +84,12 @@ impl Subject {
     pub fn stop(self) -> Result<()> {
         self.process.map_or(Ok(()), Process::stop)
     }
+}
+
+fn server_command() -> Command {
+    let mut command = Command::new(release("sse-server"));
+    command.args(["--admin-listen", "127.0.0.1:0"]);
+    command
 }
 
 /// The first address in a ready file.
@@ -92,6 +117,9 @@ pub fn loadgen(subject: &Subject) -> Command {
     command.args(["--follow-url", &subject.follow_url, "--publish-url", &subject.publish_url]);
     if let Some(pid) = subject.pid {
         command.args(["--server-pid", &pid.to_string()]);
+    }
+    if let Some(ca_file) = &subject.ca_file {
+        command.arg("--ca-file").arg(ca_file);
     }
     command
 }

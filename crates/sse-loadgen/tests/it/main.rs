@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test's own helpers fail the test")]
 
 mod faults;
+mod gateway;
 mod latency;
+mod protocols;
 mod refusals;
 mod server;
 mod streams;

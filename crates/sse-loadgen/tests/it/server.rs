@@ -107,6 +107,10 @@ impl Server {
         assert!(!waited.timed_out(), "only {} were published", state.published);
     }
 
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.addr)
     }
