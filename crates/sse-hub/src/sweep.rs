@@ -69,6 +69,9 @@ impl HubInner {
             }
         });
         idle.iter().for_each(|topic| self.collect(topic, age));
+        if !idle.is_empty() {
+            table.shrink();
+        }
     }
 
     /// Takes an idle topic out of its table, leaving its floor. The append lock keeps publishers out meanwhile.

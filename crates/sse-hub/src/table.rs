@@ -47,6 +47,9 @@ impl Hash for ByName {
 /// Locks in one table's map. There are many tables, so few do.
 const LOCKS: usize = 4;
 
+/// Slots that a table keeps whatever becomes of its topics.
+const SHRINK_FROM: usize = 256;
+
 impl Table {
     pub(crate) fn new(hasher: ahash::RandomState, floors: Floors) -> Self {
         let topics = DashMap::with_hasher_and_shard_amount(hasher, LOCKS);
@@ -82,6 +85,13 @@ impl Table {
         self.topics.remove(topic.name.as_str());
     }
 
+    /// Gives back the room of topics that were forgotten: a map keeps the slots of the most it ever held.
+    pub(crate) fn shrink(&self) {
+        if self.topics.capacity() >= SHRINK_FROM.max(4 * self.topics.len()) {
+            self.topics.shrink_to_fit();
+        }
+    }
+
     /// Visits every topic. The visitor runs under the table's own lock, so it must not wake or publish.
     pub(crate) fn each(&self, mut visit: impl FnMut(&Arc<Topic>)) {
         self.topics.iter().for_each(|topic| visit(&topic.key().0));
@@ -95,5 +105,32 @@ impl Table {
     /// Visits the floor of every topic that was forgotten; the floor without a name stands for the rest.
     pub(crate) fn each_floor(&self, visit: impl FnMut(Option<&TopicName>, Floor)) {
         self.floors.lock().each(visit);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use smallvec::SmallVec;
+
+    use super::*;
+    use crate::config::HubConfig;
+
+    fn topic(index: u64) -> Arc<Topic> {
+        let name = TopicName::parse(&index.to_string()).unwrap();
+        Arc::new(Topic::new(index, name, (0, 0), Arc::new(HubConfig::default().topic_policy), SmallVec::new()))
+    }
+
+    #[test]
+    fn a_table_shrinks_with_its_topics() {
+        let table = Table::new(ahash::RandomState::new(), Floors::new(0, 0));
+        let topics = (0..10_000).map(topic).collect::<Vec<_>>();
+        topics.iter().for_each(|topic| _ = table.find_or_insert(topic.clone(), || None));
+        table.shrink();
+        let full = table.topics.capacity();
+        assert!(full >= 10_000);
+        topics[100..].iter().for_each(|topic| table.remove(topic, Floor { sequence: 0, exact: false }));
+        table.shrink();
+        assert!(table.topics.capacity() < SHRINK_FROM.max(400), "{} of {full}", table.topics.capacity());
+        topics[..100].iter().for_each(|topic| assert!(table.find(topic.name.as_str()).is_some()));
     }
 }
