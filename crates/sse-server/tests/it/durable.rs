@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{Launch, Server, StreamPath, eventually, on_both_paths};
+use crate::harness::{DataDir, Launch, Server, StreamPath, eventually, on_both_paths};
 
 on_both_paths![
     a_crash_loses_nothing_that_was_answered,
@@ -17,20 +17,6 @@ on_both_paths![
     private_events_stay_private,
 ];
 
-/// A data directory that goes with the test.
-struct Data(tempfile::TempDir);
-
-impl Data {
-    fn new() -> Self {
-        Self(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap())
-    }
-
-    fn start(&self, path: StreamPath, flags: &[&str]) -> Server {
-        let dir = self.0.path().to_str().unwrap();
-        path.start(&[&["--data-dir", dir, "--retry-jitter", "0"], flags].concat())
-    }
-}
-
 fn numbers(from: usize, to: usize) -> Vec<String> {
     (from..=to).map(|n| n.to_string()).collect()
 }
@@ -40,7 +26,7 @@ fn publish_numbers(server: &Server, topic: &str, from: usize, to: usize) -> Vec<
 }
 
 fn a_crash_loses_nothing_that_was_answered(path: StreamPath) {
-    let data = Data::new();
+    let data = DataDir::new();
     let mut server = data.start(path, &[]);
     let answer = server.post("/events/news", "1").send().json();
     assert_eq!(answer["durability"], "fsync");
@@ -58,7 +44,7 @@ fn a_crash_loses_nothing_that_was_answered(path: StreamPath) {
 
 fn an_orderly_stop_loses_nothing(path: StreamPath) {
     for durability in ["memory", "interval", "fsync"] {
-        let data = Data::new();
+        let data = DataDir::new();
         let mut server = data.start(path, &["--durability", durability]);
         assert_eq!(server.post("/events/news", "1").send().json()["durability"], durability);
         let ids = publish_numbers(&server, "news", 2, 50);
@@ -74,7 +60,7 @@ fn an_orderly_stop_loses_nothing(path: StreamPath) {
 }
 
 fn replay_and_live_meet_without_a_seam(path: StreamPath) {
-    let data = Data::new();
+    let data = DataDir::new();
     let server = data.start(path, &["--ring-frames-max", "3"]);
     let ids = server.publish_burst("news", 300);
     let (publisher, first) = (&server, ids[0].clone());
@@ -88,7 +74,7 @@ fn replay_and_live_meet_without_a_seam(path: StreamPath) {
 }
 
 fn several_topics_and_templates_resume_across_a_restart(path: StreamPath) {
-    let data = Data::new();
+    let data = DataDir::new();
     let mut server = data.start(path, &[]);
     let ids: Vec<String> = (1..=30).map(|n| server.publish(["a", "orders/1", "c"][n % 3], &n.to_string())).collect();
     server.kill();
@@ -106,7 +92,7 @@ fn several_topics_and_templates_resume_across_a_restart(path: StreamPath) {
 }
 
 fn the_end_of_a_topic_outlives_the_server(path: StreamPath) {
-    let data = Data::new();
+    let data = DataDir::new();
     let mut server = data.start(path, &[]);
     let ids = server.publish_all("run", ["a", "b"]);
     let end = server.close("run");
@@ -124,7 +110,7 @@ fn the_end_of_a_topic_outlives_the_server(path: StreamPath) {
 }
 
 fn a_publishers_id_is_found_after_a_restart(path: StreamPath) {
-    let data = Data::new();
+    let data = DataDir::new();
     let mut server = data.start(path, &[]);
     server.publish_to("/events/news?id=order-1", "a");
     server.publish("news", "b");
@@ -140,7 +126,7 @@ fn a_publishers_id_is_found_after_a_restart(path: StreamPath) {
 }
 
 fn what_is_no_longer_kept_is_a_gap(path: StreamPath) {
-    let data = Data::new();
+    let data = DataDir::new();
     let server = data.start(path, &["--retain-events", "10", "--ring-frames-max", "2"]);
     let ids = server.publish_burst("news", 100);
     let (requested, kept) = (ids[0].clone(), ids[89].clone());
@@ -156,7 +142,7 @@ fn what_is_no_longer_kept_is_a_gap(path: StreamPath) {
 }
 
 fn a_reader_too_slow_for_the_ring_gets_everything(path: StreamPath) {
-    let data = Data::new();
+    let data = DataDir::new();
     // Nobody reads while the events are published, however long a busy machine takes for it.
     let patience = ["--lag-grace", "60s", "--write-timeout", "60s"];
     let server = data.start(path, &[&["--ring-frames-max", "4"], &patience[..]].concat());
@@ -180,7 +166,7 @@ fn a_reader_too_slow_for_the_ring_gets_everything(path: StreamPath) {
 }
 
 fn mercure_says_where_it_begins(path: StreamPath) {
-    let data = Data::new();
+    let data = DataDir::new();
     let mut server = data.start(path, &[]);
     let ids = server.publish_all("news", ["a", "b"]);
     server.kill();
@@ -195,7 +181,7 @@ fn mercure_says_where_it_begins(path: StreamPath) {
 }
 
 fn private_events_stay_private(path: StreamPath) {
-    let data = Data::new();
+    let data = DataDir::new();
     let mut server = data.start(path, &[]);
     server.publish_to("/events/news?private&id=secret", "hidden");
     server.publish("news", "shown");
@@ -213,9 +199,9 @@ fn private_events_stay_private(path: StreamPath) {
 
 #[test]
 fn a_directory_has_one_server_and_is_left_alone_otherwise() {
-    let data = Data::new();
+    let data = DataDir::new();
     let _server = data.start(StreamPath::Writers, &[]);
-    let dir = data.0.path().to_str().unwrap();
+    let dir = data.path().to_str().unwrap();
     let second = Launch::new(&["--data-dir", dir, "--listen", "127.0.0.1:0", "--admin-listen", "off"]).finish();
     assert_eq!(second.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&second.stderr).contains("another process uses the log"));
@@ -231,7 +217,7 @@ fn a_directory_has_one_server_and_is_left_alone_otherwise() {
 
 #[test]
 fn a_batch_is_one_answer_and_stops_at_what_is_refused() {
-    let data = Data::new();
+    let data = DataDir::new();
     let server = data.start(StreamPath::Writers, &[]);
     server.publish("open", "before");
     server.close("closed");

@@ -1,6 +1,7 @@
 //! The server under test, and clients that speak bytes to it.
 
 mod connection;
+mod data_dir;
 pub(crate) mod frames;
 mod gateway;
 mod log;
@@ -15,6 +16,7 @@ pub(crate) mod token;
 use std::time::{Duration, Instant};
 
 pub(crate) use connection::{Connection, End};
+pub(crate) use data_dir::DataDir;
 pub(crate) use publisher::ids;
 pub(crate) use reply::{Head, Reply};
 pub(crate) use request::Request;

@@ -3,6 +3,7 @@
 mod cursor;
 mod form;
 mod head;
+mod logged;
 mod many;
 mod selectors;
 mod silence;

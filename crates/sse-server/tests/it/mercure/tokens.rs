@@ -69,6 +69,34 @@ fn publishing_needs_a_grant_for_every_topic() {
     post(&server, &[("topic", "x/.well-known/mercure/y")]).bearer(publish_token(&["*"])).send().problem(403);
 }
 
+/// One header, of one scheme: what is not clear is refused, whatever else would have been shown.
+#[test]
+fn a_credential_is_one_and_clear() {
+    let server = Server::start(&[&KEYS[..], &["--publish-origin", "*"]].concat());
+    let good = publish_token(&["*"]);
+    let as_cookie = format!("mercureAuthorization={good}");
+    let publish = || post(&server, &[("topic", "canary")]);
+    for header in ["", "Bearer", "Bearer ", &format!("Basic {good}"), &good, &format!("Bearer {good} {good}")] {
+        let request = publish().field("Authorization", header).field("Cookie", &as_cookie);
+        request.field("Origin", "https://app.example").send().problem(401);
+    }
+    publish().bearer(&good).bearer(&good).send().problem(401);
+    let twice = pairs(&[("authorization", &good), ("authorization", &good)]);
+    let form = |query: &str| server.post(&format!("{HUB}?{query}"), pairs(&[("topic", "canary")]));
+    form(&twice).field("Content-Type", "application/x-www-form-urlencoded").send().problem(401);
+    form("authorization=short").field("Content-Type", "application/x-www-form-urlencoded").send().problem(401);
+    let many = |name: &str| {
+        let selectors: Vec<String> = (0..1001).map(|n| n.to_string()).collect();
+        token(&json!({ "mercure": { "publish": ["*"], "subscribe": ["*"], name: selectors } }))
+    };
+    publish().bearer(many("publish")).send().problem(401);
+    follow(&server, &["a"]).bearer(many("subscribe")).send().problem(401);
+    let ok = post(&server, &[("topic", "canary"), ("data", "the only one")]).bearer(&good).send();
+    assert_eq!(ok.status(), 200);
+    let mut all = follow(&server, &["canary"]).last_event_id("earliest").bearer(subscribe_token(&[])).open();
+    assert_eq!(all.next_data(), "the only one");
+}
+
 /// A body that is no form, or that never comes, makes no difference to somebody without a token.
 #[test]
 fn tokens_come_before_bodies() {
