@@ -22,7 +22,7 @@ pub(crate) struct Problem(Box<Refusal>);
 #[derive(Debug, Clone)]
 struct Refusal {
     status: StatusCode,
-    /// The word that metrics carry.
+    /// The word that programs go by, in the document and in metrics.
     reason: &'static str,
     detail: String,
     field: Option<&'static str>,
@@ -97,7 +97,7 @@ impl Problem {
         self
     }
 
-    /// The word that metrics carry.
+    /// The word that programs go by.
     pub(crate) fn reason(&self) -> &'static str {
         self.0.reason
     }
@@ -137,15 +137,16 @@ impl Problem {
         struct Document<'a> {
             title: &'a str,
             status: u16,
+            reason: &'static str,
             detail: &'a str,
             #[serde(skip_serializing_if = "Option::is_none")]
             field: Option<&'static str>,
             #[serde(skip_serializing_if = "<[String]>::is_empty")]
             published: &'a [String],
         }
-        let Refusal { status, detail, field, published, .. } = &*self.0;
+        let Refusal { status, reason, detail, field, published, .. } = &*self.0;
         let title = status.canonical_reason().unwrap_or("Error");
-        let document = Document { title, status: status.as_u16(), detail, field: *field, published };
+        let document = Document { title, status: status.as_u16(), reason, detail, field: *field, published };
         serde_json::to_vec(&document).expect("a document of strings and numbers has a JSON form")
     }
 }

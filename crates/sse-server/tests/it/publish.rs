@@ -129,6 +129,23 @@ fn publishers_at_once_agree_on_one_order() {
 }
 
 #[test]
+fn a_refusal_has_a_word_that_programs_go_by() {
+    let server = Server::start(&["--event-bytes-max", "1KiB"]);
+    server.close("closed");
+    let long = "x".repeat(1025);
+    for (reply, status, reason) in [
+        (server.post_json("{}").send(), 400, "malformed"),
+        (server.post("/events/closed", "x").send(), 409, "closed"),
+        (server.post("/events/a", long).send(), 413, "too_large"),
+        (server.post("/elsewhere", "x").send(), 404, "not_found"),
+        (server.post("/events/a", "x").field("Content-Encoding", "gzip").send(), 415, "content_encoding"),
+        (server.post("/events/a", "x").field("Origin", "https://elsewhere.test").send(), 403, "origin"),
+    ] {
+        assert_eq!(reply.problem(status).document["reason"], reason);
+    }
+}
+
+#[test]
 fn what_is_published_is_counted() {
     let server = Server::start(&[]);
     server.publish_burst("a", 5);

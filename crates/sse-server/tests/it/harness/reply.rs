@@ -72,6 +72,8 @@ impl Reply {
         assert!(text("title").is_some_and(|title| !title.is_empty()), "{document}");
         let detail = text("detail").unwrap_or_default();
         assert!(detail.len() > 10, "{document}");
+        let is_word = |reason: &str| !reason.is_empty() && reason.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        assert!(text("reason").is_some_and(|reason| is_word(&reason)), "{document}");
         Problem { detail, field: text("field"), document }
     }
 }
