@@ -32,6 +32,7 @@ mod press;
 mod publisher;
 mod rank;
 mod refusals;
+pub mod replaying;
 mod replays;
 mod resume;
 mod server;
@@ -48,7 +49,7 @@ mod usage;
 mod watch;
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -65,6 +66,12 @@ pub struct Args {
     /// The full gates: more streams, for longer
     #[arg(long)]
     long: bool,
+    /// So many kills, answers or resumes in the rows that count them
+    #[arg(long)]
+    count: Option<usize>,
+    /// End the rows that count after so long each, and judge what was done by then
+    #[arg(long)]
+    minutes: Option<f64>,
     /// A flag for the server that wins over the row's own, as in --server-arg=--retry-jitter=0 (repeatable)
     #[arg(long, allow_hyphen_values = true)]
     server_arg: Vec<String>,
@@ -185,7 +192,9 @@ impl Row {
         let broken_by: Vec<String> = self.broken_by.iter().map(|flag| (*flag).to_owned()).collect();
         let server_args = if args.prove { &broken_by } else { &args.server_arg };
         let started = Instant::now();
-        let findings = (self.run)(&Bench::new(self.name, dir, args.long, server_args)).unwrap_or_else(|error| {
+        let time = args.minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0));
+        let bench = Bench::new(self.name, dir, args.long, server_args).bounded(args.count, time);
+        let findings = (self.run)(&bench).unwrap_or_else(|error| {
             let mut findings = Findings::default();
             findings.failed(&error);
             findings
@@ -253,6 +262,8 @@ mod tests {
     #[test]
     fn rows_are_chosen_by_name() {
         let args = |rows: &[&str], prove| Args {
+            count: None,
+            minutes: None,
             rows: rows.iter().map(|row| (*row).to_owned()).collect(),
             long: false,
             server_arg: Vec::new(),

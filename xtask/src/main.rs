@@ -43,6 +43,9 @@ enum Chore {
     Soak(soak::Args),
     /// Inject faults into the release server and judge what becomes of it
     Faults(faults::Args),
+    /// The clients of a row of `faults`, which starts them
+    #[command(hide = true)]
+    Replaying(faults::replaying::Args),
     /// Follow the release server with real clients: Chromium and the npm packages people use
     Clients,
     /// Model-check the lock-free pieces
@@ -69,6 +72,7 @@ impl Chore {
             Self::Loadtest(args) => loadtest::run(args),
             Self::Soak(args) => soak::run(args),
             Self::Faults(args) => faults::run(args),
+            Self::Replaying(args) => faults::replaying::run(args),
             Self::Clients => clients::run(),
             Self::Loom => loom::run(),
             Self::Shuttle(args) => shuttle::run(args),

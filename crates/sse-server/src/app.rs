@@ -18,6 +18,7 @@ use crate::config::{self, Config, TopicLimits};
 use crate::event_log::{self, EventLog};
 use crate::fan_out::publishing;
 use crate::gauge::{ConnectionGauge, Surplus};
+use crate::http::Bodies;
 use crate::interner::Interner;
 use crate::limits::{Exceeded, Limits};
 use crate::presence::{Presence, SUBSCRIPTION_TOPICS};
@@ -41,6 +42,8 @@ pub(crate) struct App {
     pub(crate) tls: Option<Tls>,
     pub(crate) connections: Arc<ConnectionGauge>,
     pub(crate) limits: Limits,
+    /// The room for what publishers send.
+    pub(crate) bodies: Bodies,
     /// Who follows what, where that is told.
     pub(crate) presence: Option<Arc<Presence>>,
     pub(crate) user_agents: Interner,
@@ -81,6 +84,7 @@ impl App {
             tls,
             connections: ConnectionGauge::new(config.connections_max.get()),
             limits: Limits::new(&config),
+            bodies: Bodies::default(),
             presence,
             user_agents: Interner::default(),
             drain: watch::Sender::new(None),
@@ -101,12 +105,9 @@ impl App {
     }
 
     /// Publishes to the hub; how long the event takes to its followers is measured.
-    ///
-    /// # Errors
-    /// As the hub's.
-    pub(crate) async fn publish(&self, publication: Publication) -> Result<Receipt, PublishError> {
+    pub(crate) fn submit(&self, publication: Publication) -> Submission {
         let now = Instant::now();
-        publishing(now, || self.hub.submit(publication.began_at(now))).await
+        publishing(now, || self.hub.submit(publication.began_at(now)))
     }
 
     /// Publishes a batch in its order, up to the first that is refused.
@@ -121,7 +122,7 @@ impl App {
     /// # Errors
     /// As the hub's.
     pub(crate) async fn close(&self, topic: &TopicName) -> Result<Receipt, PublishError> {
-        self.publish(Publication::end_of(topic.clone())).await
+        self.submit(Publication::end_of(topic.clone())).await
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::carrier::Carrier;
 use crate::health;
 
+mod body;
 mod busy;
 mod envelope;
 mod follow;
@@ -25,9 +26,9 @@ mod publish;
 mod query;
 mod tickets;
 
+pub(crate) use body::{Bodies, read_body};
 pub(crate) use origin::{check_host, check_own_origin};
 pub(crate) use problem::Problem;
-pub(crate) use publish::read_body;
 pub(crate) use query::{HealthRoute, pairs as query_pairs};
 use query::{MERCURE, Route};
 

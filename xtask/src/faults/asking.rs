@@ -17,9 +17,14 @@ pub struct Asking {
 
 impl Asking {
     pub fn connect(address: SocketAddr) -> Result<Self> {
+        Self::connect_patient(address, ANSWER_WITHIN)
+    }
+
+    /// One that waits so long for an answer.
+    pub fn connect_patient(address: SocketAddr, answer_within: Duration) -> Result<Self> {
         let socket = TcpStream::connect_timeout(&address, ANSWER_WITHIN).context("connecting")?;
         socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(ANSWER_WITHIN))?;
+        socket.set_read_timeout(Some(answer_within))?;
         Ok(Self { socket })
     }
 

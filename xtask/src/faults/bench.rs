@@ -18,11 +18,44 @@ pub struct Bench {
     dir: PathBuf,
     is_long: bool,
     server_args: Vec<String>,
+    /// So much of what a row counts, instead of what its form has.
+    count: Option<usize>,
+    ends_at: Option<Instant>,
+}
+
+/// How much of something a row is to do, and until when at the latest.
+#[derive(Debug, Clone, Copy)]
+pub struct Quota {
+    pub wanted: usize,
+    ends_at: Option<Instant>,
+}
+
+impl Quota {
+    /// Whether there is more to do, and time for it.
+    pub fn is_open(&self, done: usize) -> bool {
+        done < self.wanted && !self.is_late()
+    }
+
+    /// Whether the time that was given is over. Without one that never is.
+    pub fn is_late(&self) -> bool {
+        self.ends_at.is_some_and(|ends_at| Instant::now() >= ends_at)
+    }
 }
 
 impl Bench {
     pub fn new(row: &'static str, dir: &Path, is_long: bool, server_args: &[String]) -> Self {
-        Self { row, dir: dir.to_owned(), is_long, server_args: server_args.to_vec() }
+        let server_args = server_args.to_vec();
+        Self { row, dir: dir.to_owned(), is_long, server_args, count: None, ends_at: None }
+    }
+
+    /// The same with so much to do, and so long at most, where that is given.
+    pub fn bounded(self, count: Option<usize>, time: Option<Duration>) -> Self {
+        Self { count, ends_at: time.map(|time| Instant::now() + time), ..self }
+    }
+
+    /// How much of what the row counts is to be done in the form that runs.
+    pub fn quota(&self, short: usize, long: usize) -> Quota {
+        Quota { wanted: self.count.unwrap_or_else(|| self.pick(short, long)), ends_at: self.ends_at }
     }
 
     pub fn is_long(&self) -> bool {

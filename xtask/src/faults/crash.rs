@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::bench::{Bench, wait_for};
+use super::bench::{Bench, Quota, wait_for};
 use super::finding::Findings;
 use super::history::{Verdict, judge, replay};
 use super::press::{Journal, Press};
@@ -17,16 +17,16 @@ const KILLS_PER_DIRECTORY: usize = 20;
 
 /// Kills at random moments under load: what was acknowledged is there, once and in its order.
 pub fn under_load(bench: &Bench) -> Result<Findings> {
-    kill_and_restart(bench, &Load { kills: bench.pick(25, 1_000), bytes: 200, keeps: None })
+    kill_and_restart(bench, &Load { kills: bench.quota(25, 1_000), bytes: 200, keeps: None })
 }
 
 /// The same while old events are dropped and the write-ahead log is moved to its place all the time.
 pub fn while_it_tends(bench: &Bench) -> Result<Findings> {
-    kill_and_restart(bench, &Load { kills: bench.pick(15, 200), bytes: 16_000, keeps: Some(500) })
+    kill_and_restart(bench, &Load { kills: bench.quota(15, 200), bytes: 16_000, keeps: Some(500) })
 }
 
 struct Load {
-    kills: usize,
+    kills: Quota,
     bytes: usize,
     /// Events that the log keeps, if not all.
     keeps: Option<u64>,
@@ -42,8 +42,9 @@ fn kill_and_restart(bench: &Bench, load: &Load) -> Result<Findings> {
     let mut slowest = Duration::ZERO;
     let mut journals = Vec::new();
     let mut random = Random::seeded();
-    for kill in 0..load.kills {
-        if kill % KILLS_PER_DIRECTORY == 0 {
+    let mut kills = 0;
+    while load.kills.is_open(kills) {
+        if kills % KILLS_PER_DIRECTORY == 0 {
             clear(&dir)?;
             journals = vec![Journal::default(); PUBLISHERS];
         }
@@ -64,8 +65,10 @@ fn kill_and_restart(bench: &Bench, load: &Load) -> Result<Findings> {
             gaps_of_the_acked += resumed.iter().filter(|event| event.kind == "sse.gap").count() as u64;
         }
         server.kill();
+        kills += 1;
     }
     let mut findings = Findings::default();
+    findings.amount("kills", kills, &load.kills);
     findings.none("acknowledged events lost", sum.lost);
     findings.none("events out of order", sum.reordered);
     findings.none("events repeated", sum.repeated);
@@ -75,7 +78,6 @@ fn kill_and_restart(bench: &Bench, load: &Load) -> Result<Findings> {
     if let Some(keeps) = load.keeps {
         findings.at_least("most dropped as too old", acked as f64 - fewest_kept as f64, keeps as f64, "");
     }
-    findings.note("kills", load.kills);
     findings.note("events read back in all", sum.kept);
     findings.note("of those not acknowledged", sum.unasked);
     findings.note("slowest restart in seconds", slowest.as_secs_f64());

@@ -123,7 +123,7 @@ fn stops(
     findings.none(&format!("{name}: acknowledged after a refusal"), pressed.late);
     findings.all(
         &format!("{name}: refused with 503, the log failed"),
-        refusals(&server, "the log failed", 1)?,
+        refusals(&server, r#""reason":"log_failed""#, 1)?,
         REFUSED_AGAIN,
     );
     let ready = get(&server, "/readyz")?;

@@ -42,7 +42,7 @@ pub fn fills_up(bench: &Bench) -> Result<Findings> {
     // Retrying finds the corners that are left.
     let mut refused = 0;
     wait_for(Duration::from_secs(10), || {
-        refused = refusals(&server, "the disk of the log is full", EVENT_BYTES)?;
+        refused = refusals(&server, r#""reason":"log_full""#, EVENT_BYTES)?;
         Ok(refused == REFUSED_AGAIN)
     })?;
     findings.all("refused with 503, the disk is full", refused, REFUSED_AGAIN);

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use super::bench::Quota;
+
 /// One figure beside its gate.
 #[derive(Debug)]
 pub struct Finding {
@@ -57,6 +59,14 @@ impl Findings {
         let measured = format!("{ratio:.2}x, {more_ms:+.2} ms ({} pairs)", pairs.0.len());
         self.add(what, gate, measured, pairs.hold(ratio_max));
         self.note(what, pairs.0.iter().map(|pair| json!({"without_ms": pair.0, "with_ms": pair.1})).collect::<Value>());
+    }
+
+    /// Holds if all that was to be done was, or some of it until the time was up: then the figure says how much.
+    pub fn amount(&mut self, what: &str, done: usize, quota: &Quota) {
+        let is_late = quota.is_late() && done < quota.wanted;
+        let measured = format!("{done}{}", if is_late { ", then time was up" } else { "" });
+        let holds = done >= quota.wanted || (is_late && done > 0);
+        self.add(what, format!(">= {}", quota.wanted), measured, holds);
     }
 
     /// Keeps a figure for the evidence.
@@ -146,6 +156,23 @@ mod tests {
         assert!(!findings.hold());
         let shown: Vec<&str> = findings.iter().map(|finding| finding.gate.as_str()).collect();
         assert_eq!(shown, ["<= 3 s", "all 5", "0"]);
+    }
+
+    #[test]
+    fn what_was_not_done_holds_only_when_time_was_up() {
+        use std::path::Path;
+        use std::time::Duration;
+
+        use crate::faults::bench::Bench;
+        let hold = |done: usize, time: Option<Duration>| {
+            let bench = Bench::new("A1", Path::new("."), false, &[]).bounded(Some(10), time);
+            let mut findings = Findings::default();
+            findings.amount("kills", done, &bench.quota(1, 2));
+            findings.hold()
+        };
+        assert!(hold(10, None) && !hold(9, None));
+        assert!(hold(9, Some(Duration::ZERO)) && !hold(0, Some(Duration::ZERO)));
+        assert!(!hold(9, Some(Duration::from_secs(3_600))));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::bench::{Bench, expect};
+use super::bench::{Bench, Quota, expect};
 use super::calls::{self, Call};
 use super::crash::{Random, clear};
 use super::disk_image::Disk;
@@ -28,7 +28,7 @@ struct Traced {
 }
 
 /// Publishes so many events under strace; what the directory was before is in `base`.
-fn trace(bench: &Bench, publishers: usize, events: u64, dir: &Path, base: &Path) -> Result<Traced> {
+fn trace(bench: &Bench, publishers: usize, events: &Quota, dir: &Path, base: &Path) -> Result<Traced> {
     tracer::check()?;
     clear(dir)?;
     clear(base)?;
@@ -36,11 +36,9 @@ fn trace(bench: &Bench, publishers: usize, events: u64, dir: &Path, base: &Path)
     let tracer = Tracer::of_all(bench, &server, &calls::FLAGS)?;
     copy(dir, base)?;
     let press = Press::start(server.address(), vec![Journal::default(); publishers], 200);
-    expect(
-        "publishes under strace",
-        Duration::from_secs(3_000),
-        || Ok(press.acked() >= events || !press.is_running()),
-    )?;
+    expect("publishes under strace", Duration::from_secs(3_000), || {
+        Ok(!events.is_open(press.acked() as usize) || !press.is_running())
+    })?;
     let pressed = press.finish()?;
     ensure!(pressed.errors.is_empty(), "publishing fails under strace: {:?}", pressed.errors);
     let path = tracer.detach();
@@ -51,7 +49,8 @@ fn trace(bench: &Bench, publishers: usize, events: u64, dir: &Path, base: &Path)
 /// Each answer leaves after the sync that covers its event has returned.
 pub fn answers_follow_syncs(bench: &Bench) -> Result<Findings> {
     let (dir, base) = (bench.file("data"), bench.file("base"));
-    let traced = trace(bench, 16, bench.pick(5_000, 100_000), &dir, &base)?;
+    let events = bench.quota(5_000, 100_000);
+    let traced = trace(bench, 16, &events, &dir, &base)?;
     let origins = origins(&traced.journals);
     let mut order = Order::default();
     let file = File::open(&traced.path).context("opening the trace")?;
@@ -74,7 +73,7 @@ pub fn answers_follow_syncs(bench: &Bench) -> Result<Findings> {
     findings.none("answers that left before their sync had returned", early);
     findings.none("answers to nobody", unknown);
     findings.all("answers seen, of those that publishers got", answered, origins.len());
-    findings.at_least("answers looked at", answered as f64, bench.pick(5_000.0, 100_000.0), "");
+    findings.amount("answers looked at", answered, &events);
     findings.note("syncs", order.syncs);
     Ok(findings)
 }
@@ -142,7 +141,7 @@ fn origins_in(page: &[u8]) -> HashSet<(usize, u32)> {
 pub fn is_lost(bench: &Bench) -> Result<Findings> {
     let images = bench.pick(40, 200);
     let (dir, base, image) = (bench.file("data"), bench.file("base"), bench.file("image"));
-    let traced = trace(bench, 8, bench.pick(2_000, 6_000), &dir, &base)?;
+    let traced = trace(bench, 8, &bench.quota(2_000, 6_000), &dir, &base)?;
     let mut calls = Vec::new();
     calls::read(BufReader::new(File::open(&traced.path).context("opening the trace")?), |call| {
         calls.push(call);

@@ -10,12 +10,13 @@ use anyhow::{Context, Result, anyhow, ensure};
 
 use super::answer::Event;
 use super::asking::Asking;
-use super::bench::Bench;
+use super::bench::{Bench, Quota};
 use super::crash::{Random, clear};
 use super::crowd::Crowd;
 use super::finding::{Findings, Pairs};
 use super::load::p99_of_a_few;
 use super::publisher::{Publisher, number};
+use super::replaying::{Replayed, Replaying};
 use super::server::Server;
 
 const TOPICS: u64 = 50;
@@ -39,23 +40,26 @@ struct Reader {
 /// Clients leave and resume at random while events are published: what each sees is contiguous, or a gap is told.
 pub fn meet_live_events(bench: &Bench) -> Result<Findings> {
     let (clients, rate) = bench.pick((60, 2_000), (500, 5_000));
-    let time = Duration::from_secs(bench.pick(12, 600));
+    let resumes = bench.quota(5_000, 1_000_000);
+    let started = Instant::now();
     let server = Server::start(bench, &[&[&*data_dir(bench)?], &SMALL_RINGS[..]].concat())?;
     let address = server.address();
     let is_over = AtomicBool::new(false);
     let mut tally = Tally::default();
     let published = std::thread::scope(|scope| {
         let publisher = scope.spawn(|| publish_at(address, rate, &is_over));
-        let read = come_and_go(address, clients, time, &mut tally);
+        let read = come_and_go(address, clients, &resumes, &mut tally);
         is_over.store(true, Ordering::Relaxed);
         let published = publisher.join().map_err(|_| anyhow!("the publisher panicked"))?;
         read.and(published)
     })?;
+    let seconds = started.elapsed().as_secs_f64();
     let mut findings = Findings::default();
     findings.none("holes that nobody told of", tally.holes);
     findings.none("repeated or out of order", tally.repeats);
-    findings.at_least("resumes", tally.resumes as f64, bench.pick(1_000.0, 1_000_000.0), "");
-    findings.at_least("published per second", published as f64 / time.as_secs_f64(), f64::from(rate) * 0.8, "/s");
+    findings.amount("resumes", tally.resumes, &resumes);
+    findings.at_least("published per second", published as f64 / seconds, f64::from(rate) * 0.8, "/s");
+    findings.note("seconds", seconds);
     findings.note("gaps told", tally.gaps);
     findings.note("events read", tally.events);
     server.stop()?;
@@ -64,14 +68,14 @@ pub fn meet_live_events(bench: &Bench) -> Result<Findings> {
 
 #[derive(Debug, Default)]
 struct Tally {
-    resumes: u64,
+    resumes: usize,
     events: u64,
     holes: u64,
     repeats: u64,
     gaps: u64,
 }
 
-fn come_and_go(address: SocketAddr, clients: usize, time: Duration, tally: &mut Tally) -> Result<()> {
+fn come_and_go(address: SocketAddr, clients: usize, resumes: &Quota, tally: &mut Tally) -> Result<()> {
     let mut random = Random::seeded();
     let mut crowd = Crowd::new(address)?;
     let mut readers = Vec::new();
@@ -82,8 +86,7 @@ fn come_and_go(address: SocketAddr, clients: usize, time: Duration, tally: &mut 
         crowd.follow(&path, None)?;
         readers.push(Reader { path, last_id: None, next: HashMap::new(), due: Instant::now() });
     }
-    let ends = Instant::now() + time;
-    while Instant::now() < ends {
+    while resumes.is_open(tally.resumes) {
         crowd.turn(Duration::from_millis(5))?;
         for (place, reader) in readers.iter_mut().enumerate() {
             let member = crowd.member(place);
@@ -155,57 +158,25 @@ pub fn storm(bench: &Bench) -> Result<Findings> {
     let server = Server::start_ahead(bench, &[&[&*data_dir(bench)?], &SMALL_RINGS[..]].concat())?;
     Publisher::connect(server.address())?.publish_numbers("storm", 0..EVENTS, 200, 0.0)?;
     let mut pairs = Pairs::default();
-    let (mut whole, mut asked, mut most) = (0, 0, 0.0_f64);
+    let mut sum = Replayed::default();
     let mut before = f64::NAN;
     while !pairs.are_enough(RATIO_MAX, bench.is_long()) {
         let calm = p99_of_a_few(bench, "calm", &server, "3")?;
         before = before.min(server.usage()?.rss_mib());
-        let is_over = AtomicBool::new(false);
-        let stormy = std::thread::scope(|scope| {
-            let crowd = scope.spawn(|| replay_all(&server, clients, EVENTS, &is_over));
-            let stormy = p99_of_a_few(bench, "stormy", &server, "3");
-            is_over.store(true, Ordering::Relaxed);
-            let (good, of, rss) = crowd.join().map_err(|_| anyhow!("the crowd panicked"))??;
-            whole += good;
-            asked += of;
-            most = most.max(rss);
-            stormy
-        })?;
+        let replaying = Replaying::start(bench, &server, clients, EVENTS)?;
+        let stormy = p99_of_a_few(bench, "stormy", &server, "3")?;
+        let replayed = replaying.finish()?;
+        sum.add(&replayed);
         pairs.push(calm, stormy);
     }
     let mut findings = Findings::default();
     findings.pairs("p99 of live events beside it", &pairs, RATIO_MAX);
-    findings.all("replays that were whole", whole, asked);
-    findings.at_least("replays", asked as f64, clients as f64, "");
-    findings.at_most("memory more than before", most - before, 128.0, "MiB");
+    findings.all("replays that were whole", sum.whole, sum.asked);
+    findings.at_least("replays", sum.asked as f64, clients as f64, "");
+    findings.at_most("memory more than before", sum.rss_mib - before, 128.0, "MiB");
+    findings.note("events replayed while live ones were measured", sum.while_measured);
     server.stop()?;
     Ok(findings)
-}
-
-/// All replay everything, again and again until it is over: how many had all, of how many, and the memory at most.
-fn replay_all(server: &Server, clients: usize, events: u32, is_over: &AtomicBool) -> Result<(usize, usize, f64)> {
-    let (mut whole, mut asked, mut most) = (0, 0, 0.0_f64);
-    while !is_over.load(Ordering::Relaxed) || asked == 0 {
-        let mut crowd = Crowd::new(server.address())?;
-        for _ in 0..clients {
-            crowd.follow("/events/storm", Some("earliest"))?;
-        }
-        let mut next = vec![0_u32; clients];
-        let started = Instant::now();
-        while next.iter().any(|next| *next < events) && started.elapsed() < Duration::from_secs(60) {
-            crowd.turn(Duration::from_millis(5))?;
-            for (place, next) in next.iter_mut().enumerate() {
-                for event in crowd.member(place).answer.events.drain(..) {
-                    ensure!(number(&event.data) == Some(*next), "{:?} instead of {next}", event.data.get(..10));
-                    *next += 1;
-                }
-            }
-            most = most.max(server.usage()?.rss_mib());
-        }
-        whole += next.iter().filter(|next| **next == events).count();
-        asked += clients;
-    }
-    Ok((whole, asked, most))
 }
 
 /// A reader is so slow that what it is to get next is dropped: it is told, and goes on behind the gap.

@@ -3,17 +3,16 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use hyper::{Request, Response, StatusCode};
 use serde::Serialize;
 use sse_hub::{Publication, Receipt, TopicName};
 use sse_wire::Event;
 
+use super::body::BodyShare;
 use super::envelope::{Publications, parse_json, parse_lines, with_fields};
 use super::idempotency::{self, Attempt};
 use super::mercure::check_reserved;
@@ -21,8 +20,6 @@ use super::{Problem, ReplyBody, json, origin, query};
 use crate::access::Access;
 use crate::app::App;
 
-/// How long a publisher may take to send its body.
-const BODY_DEADLINE: Duration = Duration::from_secs(15);
 /// Bytes of a body of envelopes: JSON may need six bytes for one, and a batch holds many events.
 const ENVELOPES_BYTES_MIN: usize = 16 << 20;
 
@@ -54,7 +51,7 @@ pub(super) async fn publish_body(
         let target = request.uri().to_string();
         let query = request.uri().query().unwrap_or("").to_owned();
         let fields = Fields::parse(&query)?;
-        let data = read_body(request.into_body(), app.config.event_bytes_max.get()).await?;
+        let (data, share) = app.bodies.read(request.into_body(), app.config.event_bytes_max.get()).await?;
         let attempt = Attempt::new(key, access.subject(), &target, &data);
         let event = Event::from_utf8(data).map_err(|error| Problem::bad("data", error.to_string()))?;
         let event = with_fields(event, fields.event_type.as_deref(), fields.id.as_deref(), fields.retry)?;
@@ -62,7 +59,9 @@ pub(super) async fn publish_body(
         if fields.private {
             publication = publication.private();
         }
-        Ok(json(&Answer::of(app, &app.publish(attempt.mark(publication, 0)).await?)))
+        let submission = app.submit(attempt.mark(publication, 0));
+        drop(share);
+        Ok(json(&Answer::of(app, &submission.await?)))
     };
     conclude(app, started, answer.await)
 }
@@ -79,13 +78,14 @@ pub(super) async fn publish_envelopes(
         let by_line = is_ndjson(request.headers());
         let key = idempotency::header(request.headers())?;
         let bytes_max = ENVELOPES_BYTES_MIN.max(app.config.event_bytes_max.get() * 6);
-        let body = read_body(request.into_body(), bytes_max).await?;
+        let (body, share) = app.bodies.read(request.into_body(), bytes_max).await?;
         let publications = if by_line { parse_lines(&body) } else { parse_json(&body) }?;
         let more = publications.len() - 1;
         app.limits.publishes(client, more)?;
         app.limits.publishes_of(access.subject(), more)?;
         let attempt = Attempt::new(key, access.subject(), "/publish", &body);
-        publish_all(app, &access, &attempt, publications).await
+        drop(body);
+        publish_all(app, &access, &attempt, publications, share).await
     };
     conclude(app, started, answer.await)
 }
@@ -185,33 +185,19 @@ fn is_ndjson(headers: &HeaderMap) -> bool {
     media_type.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("application/x-ndjson")
 }
 
-/// Reads a body within its bound and deadline.
-pub(crate) async fn read_body(body: Incoming, bytes_max: usize) -> Result<Bytes, Problem> {
-    if super::declared_len(&body) > bytes_max as u64 {
-        return Err(Problem::too_large(bytes_max));
-    }
-    // An empty body is there already; most small ones arrived with their head.
-    if body.is_end_stream() {
-        return Ok(Bytes::new());
-    }
-    match tokio::time::timeout(BODY_DEADLINE, Limited::new(body, bytes_max).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::too_large(bytes_max)),
-        Ok(Err(_)) => Err(Problem::bad("body", "the body broke off")),
-        Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", "the body did not arrive in time")),
-    }
-}
-
 async fn publish_all(
     app: &App,
     access: &Access,
     attempt: &Attempt,
     publications: Publications,
+    share: BodyShare,
 ) -> Result<Response<ReplyBody>, Problem> {
     let (publications, by_line): (Vec<(usize, Publication)>, bool) = match publications {
         Publications::One(publication) => {
             check_grant(access, publication.topics())?;
-            return Ok(json(&Answer::of(app, &app.publish(attempt.mark(publication, 0)).await?)));
+            let submission = app.submit(attempt.mark(publication, 0));
+            drop(share);
+            return Ok(json(&Answer::of(app, &submission.await?)));
         }
         Publications::Many(publications) => (publications.into_iter().enumerate().collect(), false),
         Publications::Lines(publications) => (publications, true),
@@ -226,6 +212,7 @@ async fn publish_all(
     let (places, publications): (Vec<usize>, Vec<Publication>) = publications.into_iter().unzip();
     let marked = publications.into_iter().enumerate().map(|(place, publication)| attempt.mark(publication, place));
     let submitted = app.submit_all(marked.collect());
+    drop(share);
     let mut answers: Vec<Answer> = Vec::with_capacity(submitted.len());
     for (at, submission) in places.into_iter().zip(submitted) {
         match submission.await {

@@ -9,7 +9,7 @@ use hyper::{Request, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use sse_hub::TopicName;
 
-use super::publish::read_body;
+use super::body::read_body;
 use super::{Problem, ReplyBody, json, query};
 use crate::access::{AccessError, TicketError};
 use crate::app::App;

@@ -10,7 +10,7 @@ use hyper::{Request, Response, StatusCode};
 use sse_hub::TopicName;
 
 use super::super::idempotency::{self, Attempt};
-use super::super::publish::{check_encoding, conclude, read_body};
+use super::super::publish::{check_encoding, conclude};
 use super::super::{MERCURE, Problem, ReplyBody, full, origin};
 use super::form::{Form, check_content_type};
 use super::{check_reserved, query_token, unauthorized};
@@ -33,11 +33,14 @@ pub(super) async fn publish(
         check_encoding(&request)?;
         let bytes_max = app.config.event_bytes_max.get().saturating_mul(3).saturating_add(FIELDS_BYTES_MAX);
         let key = idempotency::header(request.headers())?;
-        let body = read_body(request.into_body(), bytes_max).await?;
+        let (body, share) = app.bodies.read(request.into_body(), bytes_max).await?;
         let attempt = Attempt::new(key, access.subject(), MERCURE, &body);
         let publication = Form::parse(&body)?.into_publication()?;
         check_topics(&access, publication.topics())?;
-        Ok(text(app.publish(attempt.mark(publication, 0)).await?.id()))
+        drop(body);
+        let submission = app.submit(attempt.mark(publication, 0));
+        drop(share);
+        Ok(text(submission.await?.id()))
     };
     conclude(app, started, answer.await)
 }
