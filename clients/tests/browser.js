@@ -19,6 +19,7 @@ const FLAGS = [
   "--disable-background-networking",
   "--disable-component-update",
   "--disable-sync",
+  "--host-resolver-rules=MAP other.test 127.0.0.1",
 ];
 
 const package_ = "node_modules/@microsoft/fetch-event-source/lib/esm";
@@ -43,7 +44,10 @@ export class Browser {
     browser.#listener = createServer((request, response) => serve(request, response));
     browser.#listener.listen(0, "127.0.0.1");
     await once(browser.#listener, "listening");
-    browser.origin = `http://127.0.0.1:${browser.#listener.address().port}`;
+    const { port } = browser.#listener.address();
+    browser.origin = `http://127.0.0.1:${port}`;
+    // Not only another origin than the server's, but another site: it gets no cookie that is not meant for all sites.
+    browser.otherSite = `http://other.test:${port}`;
     browser.#profile = await mkdtemp(join(tmpdir(), "sse-chromium-"));
     browser.#context = await chromium.launchPersistentContext(browser.#profile, {
       executablePath: find(["chromium", "chromium-browser", "google-chrome"]),
@@ -52,8 +56,13 @@ export class Browser {
     });
     browser.#page = await browser.#context.newPage();
     await browser.#page.exposeFunction("saw", (id, name, value) => browser.#saw(id, name, value));
-    await browser.#page.goto(`${browser.origin}/`);
+    await browser.visit(browser.origin);
     return browser;
+  }
+
+  /** Opens the page as one of that origin. Followers of the page before are gone. */
+  async visit(origin) {
+    await this.#page.goto(`${origin}/`);
   }
 
   /** Follows `url` in the page: `how` is a function of `page/follow.js`. A token is shown in its way. */

@@ -120,4 +120,20 @@ describe("Pages of other origins in Chromium", () => {
   test("publish with a cookie when they are named", named, async () => {
     assert.deepEqual(await publishStatuses(), { form: 200, text: 200, fetch: 200 });
   });
+
+  /** The same for pages of another site. */
+  async function fromOtherSite(body) {
+    await browser.visit(browser.otherSite);
+    await body().finally(() => browser.visit(browser.origin));
+  }
+
+  test("publish nothing from another site where anybody on this machine may", () => ({}), () =>
+    fromOtherSite(async () => assert.deepEqual(await publishStatuses(), { form: 403, text: 403, fetch: 403 })));
+  const otherNamed = () => ({ secret: SECRET, more: ["--publish-origin", browser.otherSite] });
+  test("publish nothing from another site even when it is named: the browser keeps the cookie", otherNamed, () =>
+    fromOtherSite(async () => assert.deepEqual(await publishStatuses(), { form: 401, text: 401, fetch: 401 })));
+  test("read from another site what it was allowed", () => ({ origin: browser.otherSite }), () =>
+    fromOtherSite(() => expectReads(reads(200, 200, "refused"))));
+  test("read nothing from another site by default", () => ({}), () =>
+    fromOtherSite(() => expectReads(reads("refused", "refused", "refused"))));
 });
