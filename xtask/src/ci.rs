@@ -11,7 +11,7 @@ use crate::{Cli, clients, fuzz, loom, program, workspace};
 
 /// The steps in order: what fails fastest comes first.
 ///
-/// Everything but the load test, the client tests and loom is a debug build, so that clippy, the tests and the
+/// Everything but the load test, the client tests, the proxies and loom is a debug build, so that clippy, the tests and the
 /// documentation share one build of the dependencies.
 const STEPS: &[Step] = &[
     Step { name: "setup", what: What::Chore(&["setup"]) },
@@ -32,6 +32,7 @@ const STEPS: &[Step] = &[
         what: What::Chore(&["faults", "A1", "A2", "A3", "A4", "A5", "A8", "A9", "A10", "A12", "B11"]),
     },
     Step { name: "clients", what: What::Tests(&["clients"], clients::tests) },
+    Step { name: "proxies", what: What::Chore(&["proxies"]) },
     Step {
         name: "loadtest",
         what: What::Chore(&["loadtest", "--subscribers", "500", "--topics", "5", "--seconds", "3"]),

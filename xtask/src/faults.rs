@@ -3,20 +3,20 @@
 //! Every row starts servers of its own, bounds its load, and ends by itself. docs/faults.md has the rows and what was
 //! measured.
 
-mod answer;
-mod asking;
-mod bench;
+pub mod answer;
+pub mod asking;
+pub mod bench;
 mod big_log;
 mod calls;
 mod crafted;
 mod crash;
-mod crowd;
+pub mod crowd;
 mod dead;
 mod disk_errors;
 mod disk_full;
 mod disk_image;
 mod evicted;
-mod finding;
+pub mod finding;
 mod foreign;
 mod full;
 mod herd;
@@ -24,18 +24,18 @@ mod history;
 mod hot;
 mod joining;
 mod load;
-mod metrics;
+pub mod metrics;
 mod mount;
 mod namespace;
 mod power;
 mod press;
-mod publisher;
+pub mod publisher;
 mod rank;
 mod refusals;
 pub mod replaying;
 mod replays;
 mod resume;
-mod server;
+pub mod server;
 mod silent;
 mod slow_disk;
 mod sockets;

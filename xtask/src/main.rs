@@ -13,6 +13,7 @@ mod loadtest;
 mod loom;
 mod msrv;
 mod program;
+mod proxies;
 mod setup;
 mod shuttle;
 mod sim;
@@ -48,6 +49,8 @@ enum Chore {
     Replaying(faults::replaying::Args),
     /// Follow the release server with real clients: Chromium and the npm packages people use
     Clients,
+    /// Put real proxies before the release server, with their files of `deploy`
+    Proxies(proxies::Args),
     /// Model-check the lock-free pieces
     Loom,
     /// Run whole hubs under threads that are switched at random
@@ -74,6 +77,7 @@ impl Chore {
             Self::Faults(args) => faults::run(args),
             Self::Replaying(args) => faults::replaying::run(args),
             Self::Clients => clients::run(),
+            Self::Proxies(args) => proxies::run(args),
             Self::Loom => loom::run(),
             Self::Shuttle(args) => shuttle::run(args),
             Self::Sim(args) => sim::run(args),

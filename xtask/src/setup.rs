@@ -26,6 +26,10 @@ const NEEDS: &[Need] = &[
     Need { command: "ss", package: "iproute2", why: "faults: what sockets hold in the kernel" },
     Need { command: "strace", package: "strace", why: "faults: syncs that fail or take long" },
     Need { command: "nsenter", package: "util-linux", why: "faults: a small disk, in a namespace of its own" },
+    Need { command: "nginx", package: "nginx", why: "proxies" },
+    Need { command: "haproxy", package: "haproxy", why: "proxies" },
+    Need { command: "caddy", package: "caddy", why: "proxies" },
+    Need { command: "varnishd", package: "varnish", why: "proxies" },
     Need { command: "c++", package: "g++", why: "the engine of the fuzz targets" },
 ];
 
