@@ -20,6 +20,9 @@ const FLAGS = [
   "--disable-component-update",
   "--disable-sync",
   "--host-resolver-rules=MAP other.test 127.0.0.1",
+  // A frame of another site in a process of its own may have its answer before anybody here listens to it.
+  "--disable-site-isolation-trials",
+  "--disable-features=IsolateOrigins,site-per-process",
 ];
 
 const package_ = "node_modules/@microsoft/fetch-event-source/lib/esm";
