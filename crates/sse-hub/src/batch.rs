@@ -17,12 +17,15 @@ pub struct Item {
     pub topic: TopicName,
     /// Whether it is the `sse.end` of a closed topic.
     pub is_end: bool,
+    /// Whether only subscribers that were granted it see it.
+    pub is_private: bool,
 }
 
 impl Item {
     pub(crate) fn new(entry: &Entry, topic: &TopicName) -> Self {
         let is_end = entry.kind == EntryKind::End;
-        Self { frame: entry.frame.clone(), sequence: entry.sequence, topic: topic.clone(), is_end }
+        let is_private = entry.meta.as_ref().is_some_and(|meta| meta.private);
+        Self { frame: entry.frame.clone(), sequence: entry.sequence, topic: topic.clone(), is_end, is_private }
     }
 }
 
@@ -57,6 +60,11 @@ impl Batch {
     /// How many of its frames have this sequence or a lower one: what was there when a subscriber joined is replayed to it.
     pub fn frames_up_to(&self, sequence: u64) -> usize {
         self.items.partition_point(|item| item.sequence <= sequence)
+    }
+
+    /// Whether one of its frames is private.
+    pub fn has_private(&self) -> bool {
+        self.items.iter().any(|item| item.is_private)
     }
 
     /// The frames.

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use crate::access::Gate;
 use crate::carrier::Carrier;
+use crate::compression::Compressors;
 use crate::config::{self, Config, TopicLimits};
 use crate::event_log::{self, EventLog};
 use crate::fan_out::publishing;
@@ -70,7 +71,8 @@ impl App {
         let hub = builder.build().map_err(io::Error::other)?;
         let log = log.map(|log| EventLog::start(&hub, log, &config)).transpose()?;
         let access = Gate::new(&config, &signals)?;
-        let settings = WriterSettings::new(&config, signals.clone(), access.revocations.clone());
+        let compressors = Compressors::new(&config, signals.clone());
+        let settings = WriterSettings::new(&config, signals.clone(), access.revocations.clone(), compressors);
         let start = |count: NonZeroUsize| Writers::start(count.get(), &settings);
         let writers = config.writers.map(start).transpose()?;
         let tls = Tls::new(&config, &signals)?;

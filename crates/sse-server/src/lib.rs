@@ -21,6 +21,7 @@ mod app;
 mod arrival;
 mod carrier;
 pub mod client;
+mod compression;
 mod config;
 mod connection;
 mod event_log;

@@ -14,6 +14,9 @@ pub(crate) struct Signals {
     replayed_frames: Counter,
     frames_delivered: Counter,
     bytes_sent: Counter,
+    bytes_saved: Counter,
+    compressors: Gauge,
+    compressed_streams: Gauge,
     fanout_duration: Histogram,
     publish_duration: Histogram,
 }
@@ -30,6 +33,9 @@ impl Signals {
             replayed_frames: counter!("sse_replayed_frames_total"),
             frames_delivered: counter!("sse_frames_delivered_total"),
             bytes_sent: counter!("sse_bytes_sent_total"),
+            bytes_saved: counter!("sse_compression_saved_bytes_total"),
+            compressors: gauge!("sse_compressors"),
+            compressed_streams: gauge!("sse_compressed_streams"),
             fanout_duration: histogram!("sse_fanout_duration_seconds"),
             publish_duration: histogram!("sse_publish_duration_seconds"),
         }
@@ -101,6 +107,34 @@ impl Signals {
     /// Events put on their way to sockets.
     pub(crate) fn delivered(&self, frames: usize) {
         self.frames_delivered.increment(frames as u64);
+    }
+
+    /// A lane has a compressor from now on.
+    pub(crate) fn compressor_made(&self) {
+        self.compressors.increment(1.0);
+    }
+
+    pub(crate) fn compressor_gone(&self) {
+        self.compressors.decrement(1.0);
+    }
+
+    /// A stream that may be compressed has begun.
+    pub(crate) fn compressed_stream_opened(&self) {
+        self.compressed_streams.increment(1.0);
+    }
+
+    pub(crate) fn compressed_stream_closed(&self) {
+        self.compressed_streams.decrement(1.0);
+    }
+
+    /// A stream would be compressed, were there not as many compressors already as there may be.
+    pub(crate) fn compression_declined(&self) {
+        counter!("sse_compression_declined_total", "reason" => "compressors").increment(1);
+    }
+
+    /// Bytes of events that streams did not have to be sent, as they are compressed.
+    pub(crate) fn saved(&self, bytes: usize) {
+        self.bytes_saved.increment(bytes as u64);
     }
 
     /// Bytes that the sockets of streams took: heads, frames, heartbeats and their framing.

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hyper::Version;
 use hyper::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
+    CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue,
+    TRANSFER_ENCODING, VARY,
 };
 use sse_hub::{Feed, Gap, Grants, Subscription, TopicName};
 use sse_wire::{Event, EventType, Frame};
 
 use crate::access::Token;
+use crate::compression::Rider;
 use crate::gauge::ConnectionPermit;
 use crate::limits::Shares;
 use crate::presence::Present;
@@ -38,6 +40,8 @@ pub(crate) struct StreamPlan {
     pub(crate) shape: Shape,
     pub(crate) notices: Notices,
     pub(crate) framing: Framing,
+    /// What its client takes and its topic allows. Whether it pays, its writer knows.
+    pub(crate) encoding: Encoding,
     /// The response's fields.
     pub(crate) headers: HeaderMap,
     pub(crate) info: StreamInfo,
@@ -103,6 +107,15 @@ pub(crate) enum Framing {
     UntilClose,
 }
 
+/// What becomes of a stream's text before it is framed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Encoding {
+    /// Nothing.
+    Identity,
+    /// It is compressed, for all of a lane at once.
+    Gzip,
+}
+
 impl Framing {
     pub(crate) fn of(version: Version, request: &HeaderMap) -> Self {
         let asks_close = |value: &HeaderValue| {
@@ -127,16 +140,31 @@ impl StreamPlan {
         }
         bytes
     }
+
+    /// The same for a stream that is compressed.
+    pub(crate) fn first_bytes_compressed(&mut self) -> (Rider, Vec<u8>) {
+        self.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        let mut text = self.opening.text().to_vec();
+        if let (Some(gap), Notices::On) = (&self.gap, self.notices) {
+            text.extend_from_slice(gap.frame().text_bytes());
+        }
+        let (rider, begun) = Rider::begin(&text);
+        let mut bytes = Vec::with_capacity(320);
+        head_bytes(&self.headers, self.framing, &mut bytes);
+        push_text(&mut bytes, &begun, self.framing);
+        (rider, bytes)
+    }
 }
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// The fields of every stream's head, but for those of the connection.
 pub(crate) fn head_fields() -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(8);
+    let mut headers = HeaderMap::with_capacity(10);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
     headers
 }
 
@@ -181,7 +209,7 @@ pub(crate) fn push_frame(out: &mut Vec<u8>, frame: &Frame, framing: Framing) {
 }
 
 /// Appends text in the stream's framing.
-fn push_text(out: &mut Vec<u8>, text: &[u8], framing: Framing) {
+pub(crate) fn push_text(out: &mut Vec<u8>, text: &[u8], framing: Framing) {
     match framing {
         Framing::Chunked => {
             out.extend_from_slice(format!("{:x}\r\n", text.len()).as_bytes());
@@ -370,7 +398,7 @@ mod tests {
         assert_eq!(
             fields,
             "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n\
-             Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n"
+             Vary: Accept-Encoding\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n"
         );
         assert!(date.ends_with(" GMT\r\n\r\n"), "{date}");
     }

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use sse_hub::TopicName;
 
 use crate::access::Revocations;
+use crate::compression::Compressors;
 use crate::config::Config;
 use crate::signals::Signals;
 use crate::stream::{Source, StreamPlan};
@@ -24,6 +25,7 @@ use crate::transport::RawTransport;
 mod behind;
 mod deadlines;
 mod entry;
+mod gzip;
 mod lane;
 mod logged;
 mod news;
@@ -60,6 +62,8 @@ pub(crate) struct Joining {
     pub(crate) transport: RawTransport,
     pub(crate) plan: StreamPlan,
     pub(crate) seat: Seat,
+    /// Of its one topic, it included, wherever they are.
+    pub(crate) followers: usize,
 }
 
 /// What every writer needs to know.
@@ -71,10 +75,16 @@ pub(crate) struct WriterSettings {
     pub(crate) coalesce_window: Duration,
     pub(crate) signals: Signals,
     pub(crate) revocations: Arc<Revocations>,
+    pub(crate) compressors: Arc<Compressors>,
 }
 
 impl WriterSettings {
-    pub(crate) fn new(config: &Config, signals: Signals, revocations: Arc<Revocations>) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        signals: Signals,
+        revocations: Arc<Revocations>,
+        compressors: Arc<Compressors>,
+    ) -> Self {
         Self {
             heartbeat_interval: config.heartbeat_interval,
             write_timeout: config.write_timeout,
@@ -82,6 +92,7 @@ impl WriterSettings {
             coalesce_window: config.coalesce_window,
             signals,
             revocations,
+            compressors,
         }
     }
 }
@@ -125,9 +136,9 @@ impl Writers {
             Source::Topic { feed, .. } => Some(feed.topic().clone()),
             Source::Own { topic, .. } => topic.as_ref().map(|(topic, _)| topic.clone()),
         };
-        let seat = self.placement.seat(topic);
+        let (seat, followers) = self.placement.seat(topic);
         let handle = &self.handles[seat.writer];
-        let mut command = Command::Join(Box::new(Joining { transport, plan, seat }));
+        let mut command = Command::Join(Box::new(Joining { transport, plan, seat, followers }));
         let deadline = Instant::now() + JOIN_PATIENCE;
         loop {
             match handle.commands.try_send(command) {
@@ -200,19 +211,26 @@ impl Placement {
         }
     }
 
-    fn seat(self: &Arc<Self>, topic: Option<TopicName>) -> Seat {
-        let home = topic.as_ref().and_then(|topic| self.home_of(topic));
+    /// A seat, and how many its topic has taken with it.
+    fn seat(self: &Arc<Self>, topic: Option<TopicName>) -> (Seat, usize) {
+        let followers = topic.as_ref().map_or(0, |topic| self.count(topic));
+        let home = topic.as_ref().filter(|_| followers <= FOLLOWERS_TOGETHER).map(|topic| self.home_of(topic));
         let writer = home.unwrap_or_else(|| self.least_loaded());
         self.loads[writer].fetch_add(1, Ordering::Relaxed);
-        Seat { placement: self.clone(), topic, writer }
+        (Seat { placement: self.clone(), topic, writer }, followers)
     }
 
-    /// The writer of a topic with few followers.
-    fn home_of(&self, topic: &TopicName) -> Option<usize> {
+    /// One more follower of the topic.
+    fn count(&self, topic: &TopicName) -> usize {
         let mut followers = self.followers.lock();
         let count = followers.entry(topic.clone()).or_insert(0);
         *count += 1;
-        (*count <= FOLLOWERS_TOGETHER).then(|| (self.hasher.hash_one(topic) % self.loads.len() as u64) as usize)
+        *count
+    }
+
+    /// The writer of a topic with few followers.
+    fn home_of(&self, topic: &TopicName) -> usize {
+        (self.hasher.hash_one(topic) % self.loads.len() as u64) as usize
     }
 
     fn least_loaded(&self) -> usize {
@@ -242,7 +260,7 @@ mod tests {
     fn a_small_topic_stays_together_and_a_hot_one_spreads() {
         let placement = Arc::new(Placement::new(4));
         let topic = TopicName::parse("hot").unwrap();
-        let seats: Vec<Seat> = (0..2000).map(|_| placement.seat(Some(topic.clone()))).collect();
+        let seats: Vec<Seat> = (0..2000).map(|_| placement.seat(Some(topic.clone())).0).collect();
         assert!(seats[..FOLLOWERS_TOGETHER].iter().all(|seat| seat.writer == seats[0].writer));
         let loads: Vec<usize> = placement.loads.iter().map(|load| load.load(Ordering::Relaxed)).collect();
         assert_eq!(loads, [500; 4]);

@@ -192,6 +192,12 @@ settings! {
     "Writing" {
         /// How long an event may wait for others to leave with it. Raising it saves CPU and adds latency.
         coalesce_window: Duration = default("0").at_most("1s"), restart;
+        /// Compress what the followers of one topic get, once for all of them, for clients that accept gzip.
+        compression: bool = default("on"), restart;
+        /// Followers from which on a topic's new streams are compressed. For fewer it costs more CPU than the bytes are worth.
+        compression_followers_min: NonZeroUsize = default("8"), restart;
+        /// Topics that are compressed at a time, on all writers together; each takes 240 KiB. Beyond, new streams are not compressed.
+        compressors_max: NonZeroUsize = default("256").at_most("65536"), restart;
     }
 
     "Logs" {

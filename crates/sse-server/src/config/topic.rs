@@ -45,6 +45,8 @@ settings! {
         lag_grace: Option<Duration> = nothing(), restart;
         /// As for the whole server.
         slow_policy: Option<SlowPolicy> = nothing(), restart;
+        /// As for the whole server: `off` where events do not compress, such as pictures.
+        compression: Option<bool> = nothing(), restart;
     }
 }
 
@@ -121,6 +123,16 @@ impl Config {
             lag_grace: self.lag_grace,
             slow_policy: self.slow_policy,
         }
+    }
+}
+
+impl Config {
+    /// Whether this topic's streams may be compressed: not where who is slow misses events, each another part of them.
+    pub fn compresses(&self, topic: &str) -> bool {
+        let rule = self.topics.iter().find(|rule| rule.pattern.selector().matches(topic));
+        let is_on = rule.and_then(|rule| rule.compression).unwrap_or(self.compression);
+        let policy = || rule.map_or(self.slow_policy, |rule| rule.limits(self).slow_policy);
+        is_on && policy() == SlowPolicy::Evict
     }
 }
 

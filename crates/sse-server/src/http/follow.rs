@@ -13,9 +13,10 @@ use super::{Problem, ReplyBody, busy, full, no_content, origin, query};
 use crate::access::Access;
 use crate::app::{App, Busy};
 use crate::carrier::Carrier;
+use crate::compression::accepts_gzip;
 use crate::stream::{
-    FollowedTopics, Framing, Holdings, Notices, Opening, RemoteAddr, Shape, Source, StreamInfo, StreamPlan, body,
-    head_fields, jittered,
+    Encoding, FollowedTopics, Framing, Holdings, Notices, Opening, RemoteAddr, Shape, Source, StreamInfo, StreamPlan,
+    body, head_fields, jittered,
 };
 
 pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -128,6 +129,7 @@ impl<'a> Asking<'a> {
             [only] if only.as_exact().is_some() => FollowedTopics::One(only.text().clone()),
             _ => FollowedTopics::Several(texts(&selectors).into()),
         };
+        let encoding = self.encoding(&topics);
         let (source, gap) = self.source(access, selectors, &start, &topics, manner.notices).await?;
         let Manner { opening, notices, mut headers, tells_start, .. } = manner;
         if tells_start {
@@ -146,7 +148,15 @@ impl<'a> Asking<'a> {
             _holdings: holdings.boxed(),
         };
         let framing = Framing::of(request.version(), request.headers());
-        Ok(StreamPlan { source, opening, gap, shape, notices, framing, headers, info })
+        Ok(StreamPlan { source, opening, gap, shape, notices, framing, encoding, headers, info })
+    }
+
+    /// Those of one topic may be compressed together, if they are not to miss anything of it.
+    fn encoding(&self, topics: &FollowedTopics) -> Encoding {
+        let FollowedTopics::One(topic) = topics else { return Encoding::Identity };
+        let config = &self.app.config;
+        let compresses = || self.is_handed_over() && config.compresses(topic.as_str());
+        if accepts_gzip(self.request.headers()) && compresses() { Encoding::Gzip } else { Encoding::Identity }
     }
 
     /// Whether a writer takes the stream.

@@ -111,7 +111,7 @@ pub(crate) fn add_cors(headers: &mut HeaderMap, origin: Option<&HeaderValue>, co
     if config.cors_origin.is_empty() {
         return;
     }
-    headers.insert(VARY, HeaderValue::from_static("Origin"));
+    vary_by_origin(headers);
     let Some(origin) = origin else { return };
     let Some(allowed) = allowed(origin, config) else { return };
     match allowed {
@@ -124,6 +124,15 @@ pub(crate) fn add_cors(headers: &mut HeaderMap, origin: Option<&HeaderValue>, co
     };
     headers
         .insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Last-Event-ID, Mercure-Last-Event-ID, Link"));
+}
+
+/// An answer may have been made for others too.
+fn vary_by_origin(headers: &mut HeaderMap) {
+    let value = match headers.get(VARY).map(HeaderValue::as_bytes) {
+        Some(b"Accept-Encoding" | b"Accept-Encoding, Origin") => "Accept-Encoding, Origin",
+        _ => "Origin",
+    };
+    headers.insert(VARY, HeaderValue::from_static(value));
 }
 
 /// Adds the answer to a preflight (Fetch, 3.2.2).

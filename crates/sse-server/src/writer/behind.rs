@@ -6,9 +6,10 @@ use bytes::Bytes;
 use sse_hub::{Delivery, FeedRead};
 
 use super::entry::{Behind, EntrySource, Place, Written};
-use super::lane::{LaneKey, Next, encode};
+use super::lane::{LaneKey, Next, encode, secrecy};
 use super::thread::WriterThread;
-use crate::stream::{EndReason, Framing, Notices, Shape};
+use crate::compression::Secrecy;
+use crate::stream::{Encoding, EndReason, Framing, Notices, Shape};
 
 /// Bytes written to one stream in a row, so that a long replay does not hold up the others.
 const BYTES_PER_TURN: usize = 256 * 1024;
@@ -120,12 +121,21 @@ impl WriterThread {
         let lane = &mut self.lanes[lane_key as usize];
         let entry = &mut self.entries[key as usize];
         let Some(behind) = entry.behind.as_mut() else { return Step::Done };
+        if let Some(ride) = lane.shared.as_ref().and_then(|shared| self.gzip.ride(key, shared)) {
+            self.settings.signals.delivered(ride.frames);
+            behind.pending = ride.bytes;
+            behind.cursor = ride.cursor;
+            return Step::Continue;
+        }
         if behind.cursor > lane.head && lane.feed.newest() <= lane.head {
             // Its cursor came from another topic. Whatever was numbered below it is in the ring: nothing lies between.
             lane.head = behind.cursor;
         }
         if behind.cursor == lane.head && lane.head >= behind.replay_to {
             entry.source = EntrySource::Lane { lane: lane_key, place: lane.list(key) };
+            if let Some(shared) = &lane.shared {
+                self.gzip.arrive(key, shared.head());
+            }
             self.caught_up(key);
             return Step::Done;
         }
@@ -137,9 +147,12 @@ impl WriterThread {
             return Step::Done;
         }
         behind.cursor = lane.conflated(behind.cursor);
-        let LaneKey { shape, framing, notices, .. } = lane.key;
-        let plain = (shape, framing, notices) == (Shape::Plain, Framing::Chunked, Notices::On);
-        if plain && let FeedRead::Frames { batch, cursor } = lane.feed.read_after(behind.cursor, &lane.key.grants) {
+        let LaneKey { shape, framing, notices, encoding, .. } = lane.key;
+        let is_plain = (shape, framing) == (Shape::Plain, Framing::Chunked) && notices == Notices::On;
+        if is_plain
+            && encoding == Encoding::Identity
+            && let FeedRead::Frames { batch, cursor } = lane.feed.read_after(behind.cursor, &lane.key.grants)
+        {
             let ends = batch.items().last().is_some_and(|item| item.is_end);
             self.settings.signals.delivered(batch.items().len());
             self.settings.signals.replayed(batch.frames_up_to(behind.replay_to));
@@ -154,7 +167,7 @@ impl WriterThread {
             Next::InLog => self.read_log(key, lane_key),
             Next::Gap { bytes, cursor, ends } => {
                 self.settings.signals.gaps("lagged", 1);
-                behind.pending = bytes;
+                behind.pending = self.gzip.own(key, bytes, Secrecy::Public, framing);
                 behind.cursor = cursor;
                 if let Some(reason) = ends {
                     self.end_stream(key, reason);
@@ -164,7 +177,7 @@ impl WriterThread {
             Next::Bytes { bytes, batch, cursor, ends } => {
                 self.settings.signals.delivered(batch.items().len());
                 self.settings.signals.replayed(batch.frames_up_to(behind.replay_to));
-                behind.pending = bytes;
+                behind.pending = self.gzip.own(key, bytes, secrecy(&batch), framing);
                 behind.cursor = cursor;
                 if let Some(reason) = ends {
                     self.end_stream(key, reason);
@@ -207,6 +220,7 @@ impl WriterThread {
         let (EntrySource::Own(own), Some(behind)) = (&mut entry.source, entry.behind.as_mut()) else {
             return Step::Done;
         };
+        let text_framing = self.gzip.text_framing(key, own.framing);
         let mut cx = std::task::Context::from_waker(&own.waker);
         match own.subscription.poll_delivery(&mut cx) {
             std::task::Poll::Pending if own.lane.is_some() && own.subscription.ring_cursor().is_some() => {
@@ -222,7 +236,8 @@ impl WriterThread {
             }
             std::task::Poll::Ready(Some(Delivery::Frames(batch))) => {
                 self.settings.signals.delivered(batch.items().len());
-                behind.pending = encode(batch.items(), own.shape, own.framing, own.notices);
+                let bytes = encode(batch.items(), own.shape, text_framing, own.notices);
+                behind.pending = self.gzip.own(key, bytes, secrecy(&batch), own.framing);
                 Step::Continue
             }
             std::task::Poll::Ready(Some(Delivery::Gap(_))) if own.notices == Notices::Off => {
@@ -231,8 +246,8 @@ impl WriterThread {
             }
             std::task::Poll::Ready(Some(Delivery::Gap(gap))) => {
                 let mut bytes = Vec::new();
-                crate::stream::push_frame(&mut bytes, &gap.frame(), own.framing);
-                behind.pending = bytes.into();
+                crate::stream::push_frame(&mut bytes, &gap.frame(), text_framing);
+                behind.pending = self.gzip.own(key, bytes.into(), Secrecy::Public, own.framing);
                 Step::Continue
             }
             std::task::Poll::Ready(Some(Delivery::Evicted(_))) => Step::Remove(EndReason::Lagged),
@@ -268,7 +283,11 @@ impl WriterThread {
     /// Takes the entry out of its lane's lists, without taking it off the lane.
     pub(super) fn leave_lane_list(&mut self, key: u32) {
         let EntrySource::Lane { lane: lane_key, place } = self.entries[key as usize].source else { return };
-        if let Some((moved, place)) = self.lanes[lane_key as usize].unlist(place) {
+        let lane = &mut self.lanes[lane_key as usize];
+        if let Some(standing) = lane.standing_at(place) {
+            self.gzip.leave(key, standing);
+        }
+        if let Some((moved, place)) = lane.unlist(place) {
             self.entries[moved as usize].source = EntrySource::Lane { lane: lane_key, place };
         }
         self.entries[key as usize].source = EntrySource::Lane { lane: lane_key, place: Place::Off };

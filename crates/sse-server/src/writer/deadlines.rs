@@ -11,9 +11,10 @@ use super::entry::{Ending, Entry, EntrySource, Written};
 use super::thread::WriterThread;
 use super::wheel::{Due, TICK, Tick};
 use crate::access::Token;
+use crate::compression::Secrecy;
 use crate::stream::{EndReason, Framing, Notices, jittered, last_bytes, push_frame, reconnect_frame};
 
-static HEARTBEAT: LazyLock<Frame> = LazyLock::new(|| Frame::comment("ping").expect("it is one line"));
+pub(super) static HEARTBEAT: LazyLock<Frame> = LazyLock::new(|| Frame::comment("ping").expect("it is one line"));
 
 /// How long a client has to close its side once everything is written.
 const CLOSING_MAX: Duration = Duration::from_secs(2);
@@ -81,6 +82,12 @@ impl WriterThread {
         entry.written = tick;
         if entry.behind.is_some() {
             return;
+        }
+        if let EntrySource::Lane { lane, .. } = entry.source
+            && self.lanes[lane as usize].shared.is_some()
+        {
+            self.lanes[lane as usize].heartbeat = true;
+            return self.lane_has_news(lane, None);
         }
         let bytes = match framing {
             Framing::Chunked => HEARTBEAT.chunk().clone(),
@@ -174,8 +181,11 @@ impl WriterThread {
         }
         let mut bytes = behind.pending.to_vec();
         if reason != EndReason::Ended && notices == Notices::On {
-            push_frame(&mut bytes, &reconnect_frame(reason), framing);
+            let mut told = Vec::new();
+            push_frame(&mut told, &reconnect_frame(reason), self.gzip.text_framing(key, framing));
+            bytes.extend_from_slice(&self.gzip.own(key, told.into(), Secrecy::Public, framing));
         }
+        bytes.extend_from_slice(&self.gzip.end(key, framing));
         bytes.extend_from_slice(last_bytes(framing));
         behind.pending = bytes.into();
         // Whoever may see no more is not waited for.

@@ -10,8 +10,9 @@ use sse_wire::Frame;
 
 use super::entry::Place;
 use super::wheel::Tick;
+use crate::compression::{Block, Secrecy, Shared, Standing};
 use crate::fan_out::FanOut;
-use crate::stream::{EndReason, Framing, Notices, Shape, envelope_frame, push_frame};
+use crate::stream::{Encoding, EndReason, Framing, Notices, Shape, envelope_frame, push_frame};
 
 /// What makes two streams' bytes identical.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -20,6 +21,7 @@ pub(super) struct LaneKey {
     pub(super) shape: Shape,
     pub(super) framing: Framing,
     pub(super) notices: Notices,
+    pub(super) encoding: Encoding,
     /// Which private events its followers see.
     pub(super) grants: Grants,
 }
@@ -48,6 +50,10 @@ pub(super) struct Lane {
     pub(super) read_at: Option<Instant>,
     /// It stands in the writer's list of active lanes.
     pub(super) active: bool,
+    /// What its streams share, if they are compressed.
+    pub(super) shared: Option<Box<Shared>>,
+    /// Its streams are to be told that it lives. Compressed ones are told together, or none could ride on.
+    pub(super) heartbeat: bool,
 }
 
 /// A batch on its way to the caught-up.
@@ -56,11 +62,14 @@ pub(super) struct Round {
     /// Where those who wait for it stand.
     pub(super) from: u64,
     pub(super) bytes: Bytes,
+    /// The same compressed, for streams that are.
+    pub(super) block: Option<Block>,
     pub(super) frames: usize,
     /// The last thing of its topic was among it.
     pub(super) ends: Option<EndReason>,
-    /// Streams that have it whole.
+    /// Streams that have it whole, and the bytes that took.
     pub(super) sent: usize,
+    pub(super) bytes_sent: usize,
     /// Recorded when the round is over.
     pub(super) _fan_out: Option<FanOut>,
 }
@@ -131,6 +140,16 @@ impl Lane {
         }
     }
 
+    /// The position of a compressed one there.
+    pub(super) fn standing_at(&self, place: Place) -> Option<Standing> {
+        let block = self.round.as_ref().and_then(|round| round.block.as_ref());
+        match (place, block) {
+            (Place::Off, _) => None,
+            (Place::Listed { phase, .. }, Some(block)) if phase != self.phase => Some(block.start()),
+            _ => self.shared.as_ref().map(|shared| shared.head()),
+        }
+    }
+
     /// Takes an entry out of its list; the one that took its index, if any, with its new place.
     pub(super) fn unlist(&mut self, place: Place) -> Option<(u32, Place)> {
         let Place::Listed { index, phase } = place else { return None };
@@ -148,25 +167,43 @@ impl Lane {
     }
 
     pub(super) fn frame_bytes(&self, frame: &Frame) -> Bytes {
-        match self.key.framing {
+        match self.key.text_framing() {
             Framing::Chunked => frame.chunk().clone(),
             Framing::UntilClose => frame.text(),
         }
     }
 
     fn encode(&self, batch: &Batch) -> Bytes {
-        let LaneKey { shape, framing, notices, .. } = self.key;
-        encode(batch.items(), shape, framing, notices)
+        let LaneKey { shape, notices, .. } = self.key;
+        encode(batch.items(), shape, self.key.text_framing(), notices)
     }
+}
+
+impl LaneKey {
+    /// How frames are written: what is compressed is framed afterwards.
+    pub(super) fn text_framing(&self) -> Framing {
+        match self.encoding {
+            Encoding::Identity => self.framing,
+            Encoding::Gzip => Framing::UntilClose,
+        }
+    }
+}
+
+/// Whether a batch may be compressed.
+pub(super) fn secrecy(batch: &Batch) -> Secrecy {
+    if batch.has_private() { Secrecy::Private } else { Secrecy::Public }
 }
 
 /// The items' bytes on a stream of this kind. A single frame is shared with the ring; several are put together once.
 pub(super) fn encode(items: &[Item], shape: Shape, framing: Framing, notices: Notices) -> Bytes {
     let is_shown = |item: &&Item| notices == Notices::On || !item.is_end;
-    if let ([item], Shape::Plain, Framing::Chunked) = (items, shape, framing)
+    if let ([item], Shape::Plain) = (items, shape)
         && is_shown(&item)
     {
-        return item.frame.chunk().clone();
+        return match framing {
+            Framing::Chunked => item.frame.chunk().clone(),
+            Framing::UntilClose => item.frame.text(),
+        };
     }
     let mut bytes = Vec::with_capacity(items.iter().map(|item| item.frame.chunk().len()).sum());
     for item in items.iter().filter(is_shown) {

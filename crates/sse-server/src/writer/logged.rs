@@ -15,7 +15,14 @@ impl WriterThread {
         let lane = &mut self.lanes[lane_key as usize];
         let (members, from) = (std::mem::take(&mut lane.caught_up), lane.head);
         lane.head = lane.feed.newest();
+        let standing = lane.shared.as_ref().map(|shared| shared.head());
+        if let Some(shared) = &mut lane.shared {
+            shared.interrupt();
+        }
         for key in members {
+            if let Some(standing) = standing {
+                self.gzip.leave(key, standing);
+            }
             self.entries[key as usize].source = EntrySource::Lane { lane: lane_key, place: Place::Off };
             self.fall_behind(key, Bytes::new(), from);
             let generation = self.entries[key as usize].generation;

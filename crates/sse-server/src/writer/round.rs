@@ -1,8 +1,10 @@
 //! A lane's rounds: one batch, one `send` for each stream that is caught up.
 
+use super::deadlines::HEARTBEAT;
 use super::entry::{EntrySource, Place, Written};
-use super::lane::{Next, Round};
+use super::lane::{Next, Round, secrecy};
 use super::thread::{SENDS_PER_TURN, SENDS_PER_YIELD, WriterThread};
+use crate::compression::{Secrecy, Text};
 use crate::fan_out::FanOut;
 use crate::stream::EndReason;
 
@@ -53,12 +55,19 @@ impl WriterThread {
     pub(super) fn begin_round(&mut self, key: u32) -> bool {
         let tick = self.wheel.now();
         let mut lane = &mut self.lanes[key as usize];
-        let (bytes, frames, cursor, ends) = loop {
+        let (text, ends) = loop {
             match lane.next_after(lane.conflated(lane.head)) {
-                Next::Bytes { bytes, batch, cursor, ends } => break (bytes, batch.items().len(), cursor, ends),
+                Next::Bytes { bytes, batch, cursor, ends } => {
+                    let (secrecy, frames) = (secrecy(&batch), batch.items().len());
+                    break (Text { bytes, secrecy, frames, cursor }, ends);
+                }
                 Next::Gap { bytes, cursor, ends } => {
                     self.settings.signals.gaps("lagged", lane.caught_up.len() as u64);
-                    break (bytes, 0, cursor, ends);
+                    break (Text { bytes, secrecy: Secrecy::Public, frames: 0, cursor }, ends);
+                }
+                Next::CaughtUp if lane.heartbeat => {
+                    let (bytes, cursor) = (HEARTBEAT.text(), lane.head);
+                    break (Text { bytes, secrecy: Secrecy::Public, frames: 0, cursor }, None);
                 }
                 Next::CaughtUp if lane.feed.arm(lane.head, &lane.waker) => {
                     lane.active = false;
@@ -73,12 +82,15 @@ impl WriterThread {
                 }
             }
         };
-        let from = std::mem::replace(&mut lane.head, cursor);
+        let from = std::mem::replace(&mut lane.head, text.cursor);
+        lane.heartbeat = false;
         lane.written = tick;
         let since = lane.read_at.replace(self.now).filter(|_| !lane.caught_up.is_empty());
         let while_busy = || since.map(|since| FanOut::since(since, self.settings.signals.fan_out()));
         let fan_out = lane.fan_out.take().or_else(while_busy);
-        lane.round = Some(Round { from, bytes, frames, ends, sent: 0, _fan_out: fan_out });
+        let (bytes, frames) = (text.bytes.clone(), text.frames);
+        let block = lane.compressed(text, ends, &self.settings.compressors);
+        lane.round = Some(Round { from, bytes, block, frames, ends, sent: 0, bytes_sent: 0, _fan_out: fan_out });
         lane.phase = !lane.phase;
         std::mem::swap(&mut lane.caught_up, &mut lane.waiting);
         true
@@ -89,19 +101,27 @@ impl WriterThread {
         let lane = &mut self.lanes[lane_key as usize];
         let Some(round) = &mut lane.round else { return };
         let entry = &mut self.entries[key as usize];
-        let written = entry.write(&round.bytes);
-        round.sent += usize::from(written == Written::All);
+        let compressed = round.block.as_mut().map(|block| self.gzip.take(key, block));
+        let bytes = compressed.as_ref().unwrap_or(&round.bytes);
+        let written = entry.write(bytes);
+        if written == Written::All {
+            round.sent += 1;
+            round.bytes_sent += bytes.len();
+        }
         if written == Written::All && round.ends.is_none() {
             entry.source = EntrySource::Lane { lane: lane_key, place: lane.list(key) };
             return;
         }
         entry.source = EntrySource::Lane { lane: lane_key, place: Place::Off };
+        if let Some(block) = &round.block {
+            self.gzip.leave(key, block.end());
+        }
         let (rest, head, ends) = match written {
             Written::All => (bytes::Bytes::new(), lane.head, round.ends),
             Written::Part(len) => {
                 self.settings.signals.delivered(round.frames);
                 self.settings.signals.sent(len);
-                (round.bytes.slice(len..), lane.head, round.ends)
+                (bytes.slice(len..), lane.head, round.ends)
             }
             Written::Broken => return self.remove(key, EndReason::Broken),
         };
@@ -114,8 +134,13 @@ impl WriterThread {
 
     /// Counts the round, if one is under way.
     pub(super) fn end_round(&mut self, key: u32) {
-        let Some(round) = self.lanes[key as usize].round.take() else { return };
+        let lane = &mut self.lanes[key as usize];
+        let Some(round) = lane.round.take() else { return };
         self.settings.signals.delivered(round.sent * round.frames);
-        self.settings.signals.sent(round.sent * round.bytes.len());
+        self.settings.signals.sent(round.bytes_sent);
+        if let (Some(shared), Some(block)) = (&mut lane.shared, &round.block) {
+            shared.sent(block);
+            self.settings.signals.saved((round.sent * round.bytes.len()).saturating_sub(round.bytes_sent));
+        }
     }
 }

@@ -10,12 +10,14 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use super::entry::{Card, Entry, EntrySource, Own, Place};
+use super::gzip::Gzip;
 use super::lane::{Lane, LaneKey};
 use super::news::{News, NewsBox, NewsOf, WAKE_TOKEN};
 use super::secure::Secure;
 use super::wheel::{Due, Tick, Wheel};
 use super::{Command, Joining, WriterSettings};
-use crate::stream::{EndReason, Source};
+use crate::compression::Shared;
+use crate::stream::{Encoding, EndReason, Source};
 use crate::transport::RawTransport;
 
 /// Streams taken in per turn, so that a burst of them does not hold up those who are there.
@@ -44,6 +46,7 @@ pub(super) struct WriterThread {
     pub(super) behind: Vec<u32>,
     /// Entries that stopped at their budget and can go on.
     pub(super) runnable: VecDeque<(u32, u32)>,
+    pub(super) gzip: Gzip,
     pub(super) wheel: Wheel,
     /// When those behind were judged last.
     pub(super) judged_at: Tick,
@@ -59,7 +62,6 @@ impl WriterThread {
         let now = Instant::now();
         Ok(Self {
             news_box: NewsBox::new(poll.registry(), &settings.signals)?,
-            settings,
             poll,
             commands,
             entries: Slab::new(),
@@ -69,11 +71,13 @@ impl WriterThread {
             coalescing: VecDeque::new(),
             behind: Vec::new(),
             runnable: VecDeque::new(),
+            gzip: Gzip::new(&settings),
             wheel: Wheel::new(now),
             judged_at: 0,
             generation: 0,
             draining: false,
             now,
+            settings,
             stopping: false,
         })
     }
@@ -156,7 +160,7 @@ impl WriterThread {
     }
 
     fn join(&mut self, joining: Joining) {
-        let Joining { transport: RawTransport { socket, tls }, plan, seat } = joining;
+        let Joining { transport: RawTransport { socket, tls }, mut plan, seat, followers } = joining;
         let mut socket = mio::net::TcpStream::from_std(socket);
         let key = self.entries.vacant_key();
         let interest = Interest::READABLE | Interest::WRITABLE;
@@ -166,7 +170,11 @@ impl WriterThread {
             self.settings.signals.connection_rejected("poller");
             return;
         }
-        let first = plan.first_bytes();
+        let encoding = self.encoding(&plan, followers);
+        let first = match encoding {
+            Encoding::Identity => plan.first_bytes(),
+            Encoding::Gzip => self.gzip.begin(key as u32, &mut plan),
+        };
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         plan.info.begin(&self.settings.signals);
@@ -175,14 +183,14 @@ impl WriterThread {
                 self.settings.signals.lane_joined();
                 let topic = feed.topic().clone();
                 let (shape, framing, notices) = (plan.shape, plan.framing, plan.notices);
-                let lane_key = LaneKey { topic, shape, framing, notices, grants };
+                let lane_key = LaneKey { topic, shape, framing, notices, encoding, grants };
                 let lane = self.lane(lane_key, feed);
                 (EntrySource::Lane { lane, place: Place::Off }, cursor, replay_to)
             }
             Source::Own { subscription, topic } => {
                 let waker = self.news_box.waker(NewsOf::Entry { key: key as u32, generation });
                 let (shape, framing, notices) = (plan.shape, plan.framing, plan.notices);
-                let lane_key = |(topic, grants)| Box::new(LaneKey { topic, shape, framing, notices, grants });
+                let lane_key = |(topic, grants)| Box::new(LaneKey { topic, shape, framing, notices, encoding, grants });
                 let own =
                     Own { subscription: *subscription, waker, shape, framing, notices, lane: topic.map(lane_key) };
                 (EntrySource::Own(Box::new(own)), 0, 0)
@@ -221,6 +229,7 @@ impl WriterThread {
         let index = vacant.key() as u32;
         let waker = self.news_box.waker(NewsOf::Lane { key: index, generation: self.generation });
         let head = feed.newest();
+        let shared = (key.encoding == Encoding::Gzip).then(|| Box::new(Shared::new(key.framing)));
         vacant.insert(Lane {
             key: key.clone(),
             generation: self.generation,
@@ -236,6 +245,8 @@ impl WriterThread {
             fan_out: None,
             read_at: None,
             active: false,
+            shared,
+            heartbeat: false,
         });
         self.lanes_by_key.insert(key, index);
         // Armed before its first stream has its head: whatever a client publishes then counts as news.
@@ -298,6 +309,7 @@ impl WriterThread {
     pub(super) fn remove(&mut self, key: u32, reason: EndReason) {
         self.leave_lists(key);
         let Some(mut entry) = self.entries.try_remove(key as usize) else { return };
+        self.gzip.forget(key);
         let reason = entry.behind.as_ref().and_then(|behind| behind.ending).map_or(reason, |ending| ending.reason);
         // Closing the descriptor takes it out of the poller as well; this only keeps mio's own books.
         let _ = self.poll.registry().deregister(&mut entry.socket);

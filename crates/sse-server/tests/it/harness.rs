@@ -4,6 +4,7 @@ mod connection;
 mod data_dir;
 pub(crate) mod frames;
 mod gateway;
+mod gunzip;
 mod log;
 mod publisher;
 mod reply;
@@ -38,6 +39,8 @@ pub(crate) enum StreamPath {
     Http2,
     /// A writer thread owns the socket and its TLS. The test's bytes go through a gateway.
     Tls,
+    /// A writer thread owns the socket, and the stream is compressed if it is one of a topic.
+    Gzip,
 }
 
 impl StreamPath {
@@ -48,6 +51,7 @@ impl StreamPath {
             Self::Hyper => Server::start(&[flags, &["--writers", "off"]].concat()),
             Self::Http2 => Server::start(flags).behind_http2(),
             Self::Tls => Launch::new(flags).over_tls().start(),
+            Self::Gzip => Launch::new(&[flags, &["--compression-followers-min", "1"]].concat()).compressed().start(),
         }
     }
 }
@@ -85,12 +89,23 @@ macro_rules! also_on_tls {
 }
 pub(crate) use also_on_tls;
 
+/// A further test of each function, compressed.
+macro_rules! also_compressed {
+    ($($name:ident),+ $(,)?) => {
+        mod compressed {
+            $(#[test] fn $name() { super::$name(crate::harness::StreamPath::Gzip) })+
+        }
+    };
+}
+pub(crate) use also_compressed;
+
 /// A test of each function for every [`StreamPath`].
 macro_rules! on_all_paths {
     ($($name:ident),+ $(,)?) => {
         crate::harness::on_both_paths![$($name),+];
         crate::harness::also_on_http2![$($name),+];
         crate::harness::also_on_tls![$($name),+];
+        crate::harness::also_compressed![$($name),+];
     };
 }
 pub(crate) use on_all_paths;

@@ -14,7 +14,7 @@ fn a_follower_sees_an_event_byte_for_byte(path: StreamPath) {
         stream.head.text,
         format!(
             "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n\
-             Connection: keep-alive\r\nTransfer-Encoding: chunked\r\nDate: {date}\r\n\r\n"
+             Vary: Accept-Encoding\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\nDate: {date}\r\n\r\n"
         )
     );
     // At once: a browser's `onopen` waits for it.

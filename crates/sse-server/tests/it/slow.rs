@@ -15,11 +15,11 @@ on_all_paths![
     the_latest_policy_sends_the_newest,
 ];
 
-/// 16 KiB, of which a few fill the buffers between the server and a client that does not read.
-const EVENT: &str = "0123456789abcde\u{b7}";
-
+/// Some 16 KiB that hardly compress, of which a few fill the buffers between the server and a client that does not read.
 fn large(n: usize) -> String {
-    format!("{n:06} {}", EVENT.repeat(1000))
+    let mut random = fastrand::Rng::with_seed(n as u64);
+    let noise: String = std::iter::repeat_with(|| random.alphanumeric()).take(16_000).collect();
+    format!("{n:06} {noise}\u{b7}")
 }
 
 /// More than the kernel holds for a client that reads nothing: its tiny buffer and the server's send buffer.

@@ -88,6 +88,9 @@ closed_topic_age = "24h"
 
 # Writing
 coalesce_window = "0"
+compression = "on"
+compression_followers_min = 8
+compressors_max = 256
 
 # Logs
 log_format = "json"

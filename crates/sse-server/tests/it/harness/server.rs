@@ -28,6 +28,8 @@ pub(crate) struct Server {
     home: Home,
     /// What tests speak to in the place of the public listener.
     gateway: Option<Gateway>,
+    /// Whether followers say that they take gzip.
+    is_compressed: bool,
 }
 
 /// The ready file's content.
@@ -44,6 +46,7 @@ pub(crate) struct Launch {
     environment: Vec<(String, String)>,
     descriptors_max: Option<usize>,
     is_over_tls: bool,
+    is_compressed: bool,
 }
 
 impl Launch {
@@ -70,6 +73,12 @@ impl Launch {
         self
     }
 
+    /// Has its followers say that they take gzip.
+    pub(crate) fn compressed(mut self) -> Self {
+        self.is_compressed = true;
+        self
+    }
+
     /// Starts a server on free ports and waits until it listens.
     #[track_caller]
     pub(crate) fn start(self) -> Server {
@@ -92,7 +101,7 @@ impl Launch {
             fs::read(&ready_file).ok().map(|text| serde_json::from_slice(&text).unwrap())
         });
         let gateway = self.is_over_tls.then(|| Gateway::to_tls(addresses.listen[0]));
-        Server { child, addresses, log, has_exited: false, home, gateway }
+        Server { child, addresses, log, has_exited: false, home, gateway, is_compressed: self.is_compressed }
     }
 
     /// The same for a server whose admin listener is off.
@@ -175,7 +184,8 @@ impl Server {
 
     /// A request to follow whatever the target says.
     pub(crate) fn follow(&self, target: impl Into<String>) -> Request {
-        self.request("GET", target).field("Accept", "text/event-stream")
+        let request = self.request("GET", target).field("Accept", "text/event-stream");
+        if self.is_compressed { request.field("Accept-Encoding", "gzip") } else { request }
     }
 
     /// A request to the admin listener.

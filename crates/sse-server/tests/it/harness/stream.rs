@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use sse_wire::{Parsed, Parser};
 
 use super::connection::Received;
+use super::gunzip::Gunzip;
 use super::{Connection, DEADLINE, End, Head};
 
 /// Larger events than any test sends.
@@ -18,6 +19,7 @@ pub(crate) struct Stream {
     /// The body without its framing, as far as it was not taken.
     text: Vec<u8>,
     is_chunked: bool,
+    gunzip: Option<Gunzip>,
     /// The last chunk has come.
     is_complete: bool,
     parser: Parser,
@@ -56,8 +58,13 @@ impl Stream {
         assert_eq!(head.status, 200, "{}", head.text);
         assert_eq!(head.field("content-type"), Some("text/event-stream"), "{}", head.text);
         let is_chunked = head.field("transfer-encoding") == Some("chunked");
+        let gunzip = head.field("content-encoding").map(|encoding| {
+            assert_eq!(encoding, "gzip");
+            Gunzip::new()
+        });
         let parser = Parser::new(EVENT_BYTES_MAX);
-        Self { head, connection, text: Vec::new(), is_chunked, is_complete: false, parser, items: VecDeque::new() }
+        let (text, items) = (Vec::new(), VecDeque::new());
+        Self { head, connection, text, is_chunked, gunzip, is_complete: false, parser, items }
     }
 
     /// The client's end of the connection, as the server's logs name it.
@@ -179,12 +186,15 @@ impl Stream {
         loop {
             self.parse();
             assert_eq!(self.items.pop_front(), None, "before the end");
-            if self.is_complete {
-                return self.connection;
-            }
-            match self.receive(DEADLINE) {
+            let received = if self.is_complete { Received::End(End::Fin) } else { self.receive(DEADLINE) };
+            match received {
                 Received::Bytes => (),
-                Received::End(End::Fin) if !self.is_chunked => return self.connection,
+                Received::End(End::Fin) if self.is_complete || !self.is_chunked => {
+                    if let Some(gunzip) = &self.gunzip {
+                        gunzip.expect_end();
+                    }
+                    return self.connection;
+                }
                 other => assert!(self.is_complete, "the stream does not end in order: {other:?}"),
             }
         }
@@ -263,9 +273,11 @@ impl Stream {
     /// Takes the framing off whatever has come whole.
     fn decode(&mut self) {
         if !self.is_chunked {
-            self.text.append(self.connection.received());
+            let body = std::mem::take(self.connection.received());
+            self.take(&body);
             return;
         }
+        let mut body = Vec::new();
         let received = self.connection.received();
         let mut taken = 0;
         while !self.is_complete {
@@ -274,10 +286,19 @@ impl Stream {
             let end = head + len as usize;
             let Some(line_end) = rest.get(end..end + 2) else { break };
             assert_eq!(line_end, b"\r\n", "behind a chunk");
-            self.text.extend_from_slice(&rest[head..end]);
+            body.extend_from_slice(&rest[head..end]);
             taken += end + 2;
             self.is_complete = len == 0;
         }
         received.drain(..taken);
+        self.take(&body);
+    }
+
+    /// Takes the body as it came.
+    fn take(&mut self, body: &[u8]) {
+        match &mut self.gunzip {
+            Some(gunzip) => gunzip.decode(body, &mut self.text),
+            None => self.text.extend_from_slice(body),
+        }
     }
 }
