@@ -1,4 +1,4 @@
-// Chromium with one page open, served from an origin other than the server's.
+// Chromium with pages open, served from an origin other than the server's.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -39,10 +39,11 @@ export class Browser {
   #context;
   #followers = [];
   #listener;
-  #page;
+  #pages = [];
   #profile;
 
-  static async start() {
+  /** Starts it with these flags besides its own. */
+  static async start({ flags = [] } = {}) {
     const browser = new Browser();
     browser.#listener = createServer((request, response) => serve(request, response));
     browser.#listener.listen(0, "127.0.0.1");
@@ -55,37 +56,58 @@ export class Browser {
     browser.#context = await chromium.launchPersistentContext(browser.#profile, {
       executablePath: find(["chromium", "chromium-browser", "google-chrome"]),
       headless: true,
-      args: FLAGS,
+      args: [...FLAGS, ...flags],
     });
-    browser.#page = await browser.#context.newPage();
-    await browser.#page.exposeFunction("saw", (id, name, value) => browser.#saw(id, name, value));
-    await browser.visit(browser.origin);
+    await browser.#context.exposeFunction("saw", (id, name, value) => browser.#saw(id, name, value));
+    await browser.openTab();
     return browser;
   }
 
-  /** Opens the page as one of that origin. Followers of the page before are gone. */
-  async visit(origin) {
-    await this.#page.goto(`${origin}/`);
+  /** Opens another tab, and returns its number. Everything here is about the first, 0, if no other is given. */
+  async openTab() {
+    this.#pages.push(await this.#context.newPage());
+    const tab = this.#pages.length - 1;
+    await this.visit(this.origin, tab);
+    return tab;
   }
 
-  /** Follows `url` in the page: `how` is a function of `page/follow.js`. A token is shown in its way. */
-  async follow(how, url, types, token) {
+  /** Closes a tab as a user would. */
+  async closeTab(tab) {
+    await this.#pages[tab].close();
+  }
+
+  /** Opens the page as one of that origin. Followers of the page before are gone. */
+  async visit(origin, tab = 0) {
+    await this.#pages[tab].goto(`${origin}/`);
+  }
+
+  /** Follows `url` in a page: `how` is a function of `page/follow.js`. A token is shown in its way. */
+  async follow(how, url, types, token, tab = 0) {
     const id = this.#followers.length;
-    const follower = new Follower(() => this.#page.evaluate((id) => window.followers[id].close(), id));
+    const follower = new Follower(() => this.evaluate((id) => window.followers[id].close(), id, tab));
     this.#followers.push(follower);
     const all = [how, id, url, types, token];
-    await this.#page.evaluate(([how, id, url, types, token]) => window.follow(how, id, url, types, token), all);
+    await this.evaluate(([how, id, url, types, token]) => window.follow(how, id, url, types, token), all, tab);
     return follower;
   }
 
-  /** Runs a function in the page. */
-  evaluate(run, given) {
-    return this.#page.evaluate(run, given);
+  /** Runs a function in a page. */
+  evaluate(run, given, tab = 0) {
+    return this.#pages[tab].evaluate(run, given);
+  }
+
+  /** Heads of streams as they come from now on: `{ url, status, protocol, connectionId }`, in the browser's own words. */
+  async streamHeads(tab = 0) {
+    const heads = [];
+    const session = await this.#context.newCDPSession(this.#pages[tab]);
+    session.on("Network.responseReceived", ({ type, response }) => type === "EventSource" && heads.push(response));
+    await session.send("Network.enable");
+    return heads;
   }
 
   /** The status of the server's answer to what `act` makes the page send to `url`, whether or not the page may see it. */
   async statusOf(url, act) {
-    const [answer] = await Promise.all([this.#page.waitForResponse((answer) => answer.url() === url), act()]);
+    const [answer] = await Promise.all([this.#pages[0].waitForResponse((answer) => answer.url() === url), act()]);
     return answer.status();
   }
 

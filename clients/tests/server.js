@@ -5,6 +5,7 @@ import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { ask } from "./ask.js";
 import { waitFor } from "./wait.js";
 
 const binary = process.env.SSE_SERVER_BIN;
@@ -13,12 +14,13 @@ const binary = process.env.SSE_SERVER_BIN;
 const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("SSE_")));
 
 export class Server {
+  #certificate;
   #child;
   #dir;
   #log = "";
 
-  /** Starts the server; `origin` may follow from a browser, and with a `secret` tokens are needed. `more` are flags. */
-  static async start({ origin, secret, more = [] } = {}) {
+  /** Starts the server; `origin` may follow from a browser, and with a `secret` tokens are needed. It speaks TLS with a `certificate`. `more` are flags. */
+  static async start({ origin, secret, certificate, more = [] } = {}) {
     assert.ok(binary, "SSE_SERVER_BIN names no server; run these tests with `cargo xtask clients`");
     const server = new Server();
     server.#dir = await mkdtemp(join(tmpdir(), "sse-clients-"));
@@ -28,13 +30,15 @@ export class Server {
     flags.push("--retry", "100ms", "--retry-jitter", "0");
     if (origin) flags.push("--cors-origin", origin);
     if (secret) flags.push("--publisher-jwt-key", secret, "--subscriber-jwt-key", secret);
+    if (certificate) flags.push("--tls-cert", certificate.file, "--tls-key", certificate.keyFile);
+    server.#certificate = certificate;
     server.#child = spawn(binary, [...flags, ...more], { env, stdio: ["ignore", "ignore", "pipe"] });
     server.#child.stderr.on("data", (text) => (server.#log = (server.#log + text).slice(-16_384)));
     server.#child.on("error", (error) => (server.#log += error));
     const { listen } = await waitFor("the server's ready file", () => server.#ready(ready));
     const [host, port] = listen[0].split(":");
     server.address = { host, port: Number(port) };
-    server.url = `http://${listen[0]}`;
+    server.url = `${certificate ? "https" : "http"}://${listen[0]}`;
     return server;
   }
 
@@ -47,25 +51,28 @@ export class Server {
   /** Publishes one event and returns its id. */
   async publish(topic, data, { type } = {}) {
     const query = type === undefined ? "" : `?type=${encodeURIComponent(type)}`;
-    const url = `${this.url}/events/${encodeURIComponent(topic)}${query}`;
-    const answer = await fetch(url, { method: "POST", body: data });
-    assert.equal(answer.status, 200, `publishing: ${await answer.clone().text()}`);
-    return (await answer.json()).id;
+    const { status, text } = await this.#ask("POST", `/events/${encodeURIComponent(topic)}${query}`, { body: data });
+    assert.equal(status, 200, `publishing: ${text}`);
+    return JSON.parse(text).id;
   }
 
   /** Publishes one event as a client of the Mercure protocol, and returns its id. */
   async publishByForm(fields, token) {
-    const headers = { Authorization: `Bearer ${token}` };
-    const answer = await fetch(`${this.url}/.well-known/mercure`, { method: "POST", headers, body: new URLSearchParams(fields) });
-    const text = await answer.text();
-    assert.equal(answer.status, 200, `publishing: ${text}`);
+    const headers = { Authorization: `Bearer ${token}`, "Content-Type": "application/x-www-form-urlencoded" };
+    const body = new URLSearchParams(fields).toString();
+    const { status, text } = await this.#ask("POST", "/.well-known/mercure", { headers, body });
+    assert.equal(status, 200, `publishing: ${text}`);
     return text;
   }
 
   /** Closes a topic: its followers get the rest, then the end. */
   async close(topic) {
-    const answer = await fetch(`${this.url}/events/${encodeURIComponent(topic)}`, { method: "DELETE" });
-    assert.ok(answer.ok, `closing: ${answer.status} ${await answer.text()}`);
+    const { status, text } = await this.#ask("DELETE", `/events/${encodeURIComponent(topic)}`);
+    assert.equal(status, 200, `closing: ${text}`);
+  }
+
+  #ask(method, path, more) {
+    return ask(method, this.url + path, { ca: this.#certificate?.pem, ...more });
   }
 
   /** Ends the server as a crash would. */

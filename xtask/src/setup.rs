@@ -18,6 +18,7 @@ const NEEDS: &[Need] = &[
     Need { command: "chromium", package: "chromium", why: "client tests: a real browser's EventSource" },
     Need { command: "node", package: "nodejs", why: "client tests" },
     Need { command: "npm", package: "npm", why: "client tests" },
+    Need { command: "openssl", package: "openssl", why: "client tests: a certificate" },
     Need { command: "python3", package: "python3", why: "client tests" },
     Need { command: "pip3", package: "python3-pip", why: "client tests" },
     Need { command: "curl", package: "curl", why: "the quick start, tried as written" },
