@@ -132,12 +132,16 @@ impl Subscription {
         self.hub.feed(topic)
     }
 
+    /// Whether it reads the log just now: a host may serve those first that do not.
+    pub fn is_replaying(&self) -> bool {
+        self.logged.as_ref().is_some_and(|logged| logged.replay.is_some())
+    }
+
     /// Where it stands, if it follows one topic by name and reads its ring: a host may go on from there by a
     /// [`Feed`](crate::Feed).
     pub fn ring_cursor(&self) -> Option<u64> {
-        let is_replaying = self.logged.as_ref().is_some_and(|logged| logged.replay.is_some());
         match &self.place {
-            Following::One { topic, key } if !is_replaying => topic.cursor_of(*key),
+            Following::One { topic, key } if !self.is_replaying() => topic.cursor_of(*key),
             _ => None,
         }
     }

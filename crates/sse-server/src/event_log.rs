@@ -17,6 +17,9 @@ use crate::fan_out::publishing;
 
 /// Threads that read the log: a slow read holds up one, and live streams none.
 const READERS: usize = 2;
+/// A tenth of what a thread of the usual niceness gets, when both want to run.
+#[cfg(target_os = "linux")]
+const READER_NICENESS: i32 = 10;
 /// How long a thread without work sleeps: it is woken by work, and looks around now and then.
 const IDLE: Duration = Duration::from_secs(1);
 /// How often the log is tended between commits.
@@ -118,6 +121,7 @@ impl EventLog {
         for index in 0..READERS {
             let hub = hub.clone();
             let read = move || {
+                go_behind();
                 while !hub.log_is_stopped() {
                     hub.serve_log_read(IDLE);
                 }
@@ -145,6 +149,20 @@ impl EventLog {
         readers.into_iter().for_each(|thread| drop(thread.join()));
     }
 }
+
+/// Reading for those who come back goes behind what happens now: the kernel takes niceness as the thread's own.
+#[cfg(target_os = "linux")]
+fn go_behind() {
+    use rustix::process::{getpriority_process, setpriority_process};
+    let behind = getpriority_process(None).map(|niceness| niceness + READER_NICENESS);
+    if let Err(error) = behind.and_then(|niceness| setpriority_process(None, niceness)) {
+        tracing::debug!(%error, "log readers run at the priority of all");
+    }
+}
+
+/// Elsewhere it would be that of the whole process.
+#[cfg(not(target_os = "linux"))]
+fn go_behind() {}
 
 /// The committer's thread.
 struct Keeper {

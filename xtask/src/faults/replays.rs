@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -155,7 +156,8 @@ pub fn storm(bench: &Bench) -> Result<Findings> {
     const EVENTS: u32 = 500;
     const RATIO_MAX: f64 = 2.0;
     let clients = bench.pick(600, 5_000);
-    let server = Server::start_ahead(bench, &[&[&*data_dir(bench)?], &SMALL_RINGS[..]].concat())?;
+    let data = InMemory::create()?;
+    let server = Server::start_ahead(bench, &[&[&*data.flag()], &SMALL_RINGS[..]].concat())?;
     Publisher::connect(server.address())?.publish_numbers("storm", 0..EVENTS, 200, 0.0)?;
     let mut pairs = Pairs::default();
     let mut sum = Replayed::default();
@@ -177,6 +179,30 @@ pub fn storm(bench: &Bench) -> Result<Findings> {
     findings.note("events replayed while live ones were measured", sum.while_measured);
     server.stop()?;
     Ok(findings)
+}
+
+/// A data directory in memory, where there is such a place: a p99 would be that of a disk which others use as well.
+struct InMemory(PathBuf);
+
+impl InMemory {
+    fn create() -> Result<Self> {
+        let shared = PathBuf::from("/dev/shm");
+        let parent = if shared.is_dir() { shared } else { std::env::temp_dir() };
+        let dir = parent.join(format!("sse-faults-{}", std::process::id()));
+        clear(&dir)?;
+        Ok(Self(dir))
+    }
+
+    fn flag(&self) -> String {
+        format!("--data-dir={}", self.0.display())
+    }
+}
+
+impl Drop for InMemory {
+    fn drop(&mut self) {
+        // What is left is small, and gone with the next start of the machine.
+        let _ = clear(&self.0);
+    }
 }
 
 /// A reader is so slow that what it is to get next is dropped: it is told, and goes on behind the gap.

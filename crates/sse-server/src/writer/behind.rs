@@ -1,6 +1,7 @@
 //! Streams that are not caught up: newcomers, the slow, and those that are ending.
 
 use std::io::IoSlice;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sse_hub::{Delivery, FeedRead};
@@ -12,7 +13,10 @@ use crate::compression::Secrecy;
 use crate::stream::{Encoding, EndReason, Framing, Notices, Shape};
 
 /// Bytes written to one stream in a row, so that a long replay does not hold up the others.
-const BYTES_PER_TURN: usize = 256 * 1024;
+const BYTES_PER_TURN: usize = 64 * 1024;
+/// How long those that are behind are written to in one turn, all together: then it is the lanes' turn again, however many
+/// replay. A page of the log takes a tenth of it.
+const SLICE: Duration = Duration::from_millis(1);
 
 /// What comes next for a stream that has nothing pending.
 pub(super) enum Step {
@@ -65,18 +69,29 @@ impl WriterThread {
                 Step::Remove(reason) => return self.remove(key, reason),
             }
             if budget == 0 {
-                let generation = self.entries[key as usize].generation;
-                return self.runnable.push_back((key, generation));
+                return self.go_on_later(key);
             }
         }
     }
 
-    /// Goes on with those that stopped at their budget.
+    /// Has a stream go on when those behind have their turn.
+    pub(super) fn go_on_later(&mut self, key: u32) {
+        let generation = self.entries[key as usize].generation;
+        self.runnable.push_back((key, generation));
+    }
+
+    /// Goes on with those that are behind, for a slice of time.
     pub(super) fn run_entries(&mut self) {
+        let started = Instant::now();
         for _ in 0..self.runnable.len() {
             let Some((key, generation)) = self.runnable.pop_front() else { return };
             if self.entries.get(key as usize).is_some_and(|entry| entry.generation == generation) {
                 self.advance(key);
+            }
+            if started.elapsed() >= SLICE {
+                // As in rounds: whoever takes a publish on is let in.
+                std::thread::yield_now();
+                return;
             }
         }
     }
@@ -141,8 +156,7 @@ impl WriterThread {
         }
         if behind.cursor > lane.head {
             // It joined after something that the lane has not read yet; the lane is about to, and then they meet.
-            let generation = entry.generation;
-            self.runnable.push_back((key, generation));
+            self.go_on_later(key);
             self.lane_has_news(lane_key, None);
             return Step::Done;
         }

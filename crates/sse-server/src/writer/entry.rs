@@ -115,6 +115,11 @@ pub(super) enum Written {
 }
 
 impl Entry {
+    /// Whether it reads the log, and has time.
+    pub(super) fn is_replaying(&self) -> bool {
+        matches!(&self.source, EntrySource::Own(own) if own.subscription.is_replaying())
+    }
+
     /// Writes as much of `bytes` as the socket takes.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Written {
         if let Some(tls) = &mut self.tls {

@@ -25,8 +25,7 @@ impl WriterThread {
             }
             self.entries[key as usize].source = EntrySource::Lane { lane: lane_key, place: Place::Off };
             self.fall_behind(key, Bytes::new(), from);
-            let generation = self.entries[key as usize].generation;
-            self.runnable.push_back((key, generation));
+            self.go_on_later(key);
         }
     }
 

@@ -21,7 +21,7 @@ use crate::stream::{Encoding, EndReason, Source};
 use crate::transport::RawTransport;
 
 /// Streams taken in per turn, so that a burst of them does not hold up those who are there.
-const JOINS_PER_TURN: usize = 64;
+const JOINS_PER_TURN: usize = 32;
 /// Sends per lane and turn: a hot topic's round goes in slices, between which others get theirs.
 pub(super) const SENDS_PER_TURN: usize = 64;
 /// Sends between which a busy writer offers its core to other threads. A round to thousands outlasts the scheduler's slice:
@@ -268,8 +268,10 @@ impl WriterThread {
                 }
             }
             NewsOf::Entry { key, generation } => {
-                if self.entries.get(key as usize).is_some_and(|entry| entry.generation == generation) {
-                    self.advance(key);
+                match self.entries.get(key as usize).filter(|entry| entry.generation == generation) {
+                    Some(entry) if entry.is_replaying() => self.go_on_later(key),
+                    Some(_) => self.advance(key),
+                    None => (),
                 }
             }
         }
@@ -294,7 +296,7 @@ impl WriterThread {
         }
         if writable && let Some(behind) = self.entries[key].behind.as_mut() {
             behind.blocked = false;
-            self.advance(key as u32);
+            self.go_on_later(key as u32);
         }
     }
 
