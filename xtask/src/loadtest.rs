@@ -53,6 +53,9 @@ pub struct Args {
     /// Follow in HTTP/2, a hundred streams on each connection
     #[arg(long)]
     http2: bool,
+    /// Ask for compressed streams, and decode them
+    #[arg(long)]
+    gzip: bool,
     /// Measure this server instead of starting one, as in http://127.0.0.1:8080/events/{topic}
     #[arg(long)]
     url: Option<String>,
@@ -202,6 +205,9 @@ impl Args {
         }
         if self.http2 {
             command.arg("--http2");
+        }
+        if self.gzip {
+            command.arg("--gzip");
         }
     }
 }

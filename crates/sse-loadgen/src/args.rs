@@ -25,6 +25,9 @@ pub(crate) struct Args {
     /// Header for every stream, 'NAME: VALUE' (repeatable)
     #[arg(long)]
     follow_header: Vec<String>,
+    /// Ask for compressed streams, and decode them
+    #[arg(long)]
+    gzip: bool,
     /// Header for every publish, 'NAME: VALUE' (repeatable)
     #[arg(long)]
     publish_header: Vec<String>,
@@ -114,6 +117,7 @@ impl Args {
         Scenario {
             publish_body: self.publish_body.clone(),
             follow_headers: self.follow_header.clone(),
+            gzip: self.gzip,
             publish_headers: self.publish_header.clone(),
             ca_file: self.ca_file.clone(),
             http2: self.http2,

@@ -23,6 +23,13 @@ pub(crate) enum HeadError {
     ContentLength(String),
 }
 
+/// What a stream's text is encoded in, or may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    Identity,
+    Gzip,
+}
+
 /// What a head says, as far as a load generator cares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Head {
@@ -80,8 +87,8 @@ impl Head {
         Ok(head)
     }
 
-    /// Whether this is the head of an event stream that can be read.
-    pub(crate) fn check_stream(&self) -> Result<(), HeadError> {
+    /// Whether this is the head of an event stream that can be read, and what its text is encoded in.
+    pub(crate) fn check_stream(&self, asked: Encoding) -> Result<Encoding, HeadError> {
         if self.status != 200 {
             return Err(HeadError::Status { status: self.status });
         }
@@ -90,10 +97,11 @@ impl Head {
             return Err(HeadError::ContentType(self.content_type.clone()));
         }
         match &self.content_encoding {
+            Some(encoding) if asked == Encoding::Gzip && encoding.eq_ignore_ascii_case("gzip") => Ok(Encoding::Gzip),
             Some(encoding) if !encoding.eq_ignore_ascii_case("identity") => {
                 Err(HeadError::ContentEncoding(encoding.clone()))
             }
-            _ => Ok(()),
+            _ => Ok(Encoding::Identity),
         }
     }
 
@@ -139,7 +147,7 @@ mod tests {
         let text =
             "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n";
         let head = parse(&format!("{text}rest"));
-        assert_eq!(head.check_stream(), Ok(()));
+        assert_eq!(head.check_stream(Encoding::Gzip), Ok(Encoding::Identity));
         assert_eq!((head.framing(), head.closes, head.length), (Framing::Chunked, false, text.len()));
     }
 
@@ -160,9 +168,10 @@ mod tests {
                 HeadError::ContentEncoding("gzip".to_owned()),
             ),
         ];
-        for (text, error) in cases {
-            assert_eq!(parse(text).check_stream(), Err(error));
+        for (text, error) in cases.clone() {
+            assert_eq!(parse(text).check_stream(Encoding::Identity), Err(error));
         }
+        assert_eq!(parse(cases[2].0).check_stream(Encoding::Gzip), Ok(Encoding::Gzip));
         assert!(matches!(Head::parse(b"SSH-2.0\r\n"), Err(HeadError::Malformed(_))));
     }
 

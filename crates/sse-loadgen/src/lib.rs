@@ -26,6 +26,7 @@ mod connector;
 mod control;
 mod descriptors;
 mod frame;
+mod gunzip;
 mod head;
 mod latency;
 mod ledger;

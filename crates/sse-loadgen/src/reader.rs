@@ -153,7 +153,10 @@ impl<'a> Reader<'a> {
         let since = clock.nanos();
         let streams = numbers.iter().map(|number| {
             let first_topic = plan.layout.first_topic(*number);
-            (Subscriber::new(Follower { role: Role::Steady, first_topic }, since), plan.follow_fields(first_topic))
+            (
+                Subscriber::new(Follower { role: Role::Steady, first_topic }, plan.encoding, since),
+                plan.follow_fields(first_topic),
+            )
         });
         let (multiplex, out) = Multiplex::new(streams.collect());
         self.begin(Connection::for_several(socket, multiplex, out))?;
@@ -164,7 +167,7 @@ impl<'a> Reader<'a> {
         let Context { plan, clock, .. } = self.context;
         let request = plan.follow_request(first_topic);
         let socket = Socket::new(self.connector.open(role)?, plan.follow.trust.as_ref())?;
-        let subscriber = Subscriber::new(Follower { role, first_topic }, clock.nanos());
+        let subscriber = Subscriber::new(Follower { role, first_topic }, plan.encoding, clock.nanos());
         self.begin(Connection::for_one(socket, subscriber, request))
     }
 

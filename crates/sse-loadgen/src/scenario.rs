@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::head::Encoding;
 use crate::stamp::STAMP_BYTES;
 use crate::target::{Target, TargetError};
 use crate::template::Template;
@@ -19,6 +20,8 @@ pub struct Scenario {
     pub publish_body: String,
     /// Extra header lines, `NAME: VALUE`.
     pub follow_headers: Vec<String>,
+    /// Whether streams ask to be compressed.
+    pub gzip: bool,
     /// Extra header lines, `NAME: VALUE`.
     pub publish_headers: Vec<String>,
     /// The certificates that are trusted, in PEM; `https://` needs them.
@@ -114,6 +117,7 @@ impl Scenario {
             publish_url: publish_url.to_owned(),
             publish_body: "{data}".to_owned(),
             follow_headers: Vec::new(),
+            gzip: false,
             publish_headers: Vec::new(),
             ca_file: None,
             http2: false,
@@ -149,7 +153,10 @@ impl Scenario {
         self.check_ranges()?;
         let protocol = if self.http2 { Protocol::Http2 } else { Protocol::Http1 };
         let ca_file = self.ca_file.as_deref();
-        let follow = Target::parse(&self.follow_url, &self.follow_headers, ca_file, protocol)
+        let encoding = if self.gzip { Encoding::Gzip } else { Encoding::Identity };
+        let accepted = self.gzip.then(|| "Accept-Encoding: gzip".to_owned());
+        let follow_headers: Vec<String> = self.follow_headers.iter().cloned().chain(accepted).collect();
+        let follow = Target::parse(&self.follow_url, &follow_headers, ca_file, protocol)
             .map_err(|source| ScenarioError::Target("follow", source))?;
         let publish = Target::parse(&self.publish_url, &self.publish_headers, ca_file, Protocol::Http1)
             .map_err(|source| ScenarioError::Target("publish", source))?;
@@ -172,7 +179,8 @@ impl Scenario {
         let run = getrandom::u32().unwrap_or(std::process::id());
         let prefix = self.topic_prefix.clone().unwrap_or_else(|| format!("load-{run:08x}-"));
         let layout = Layout { topics: self.topics, per_subscriber: self.topics_per_subscriber };
-        Ok(Plan { run, prefix, layout, follow, publish, body, publishers: self.publishers.min(self.topics) })
+        let publishers = self.publishers.min(self.topics);
+        Ok(Plan { run, prefix, layout, follow, encoding, publish, body, publishers })
     }
 
     fn check_ranges(&self) -> Result<(), ScenarioError> {
@@ -234,6 +242,8 @@ pub(crate) struct Plan {
     prefix: String,
     pub(crate) layout: Layout,
     pub(crate) follow: Target,
+    /// What streams ask for.
+    pub(crate) encoding: Encoding,
     pub(crate) publish: Target,
     pub(crate) body: Template,
     pub(crate) publishers: u32,

@@ -6,7 +6,8 @@ use sse_wire::{ParseError, Parser};
 
 use crate::chunked::{Body, ChunkError, Piece};
 use crate::frame::FrameError;
-use crate::head::{Head, HeadError};
+use crate::gunzip::{Gunzip, GzipError};
+use crate::head::{Encoding, Head, HeadError};
 use crate::ledger::{Follower, Ledger};
 use crate::verify::Check;
 
@@ -17,6 +18,7 @@ const EVENT_BYTES_MAX: usize = 32 << 20;
 #[derive(Debug)]
 pub(crate) struct Subscriber {
     pub(crate) follower: Follower,
+    asked: Encoding,
     state: State,
 }
 
@@ -30,6 +32,7 @@ enum State {
 #[derive(Debug)]
 struct Open {
     body: Body,
+    gunzip: Option<Gunzip>,
     parser: Parser,
     check: Check,
 }
@@ -48,6 +51,8 @@ pub(crate) enum Gone {
     #[error(transparent)]
     Chunk(#[from] ChunkError),
     #[error(transparent)]
+    Gzip(#[from] GzipError),
+    #[error(transparent)]
     Parse(#[from] ParseError),
     #[error(transparent)]
     Frame(#[from] FrameError),
@@ -56,9 +61,9 @@ pub(crate) enum Gone {
 }
 
 impl Subscriber {
-    /// A stream whose connection is under way since `since`.
-    pub(crate) fn new(follower: Follower, since: u64) -> Self {
-        Self { follower, state: State::Head { input: Vec::new(), since } }
+    /// A stream whose connection is under way since `since`, and that was asked for in this encoding.
+    pub(crate) fn new(follower: Follower, asked: Encoding, since: u64) -> Self {
+        Self { follower, asked, state: State::Head { input: Vec::new(), since } }
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -97,12 +102,13 @@ impl Subscriber {
 
     /// The head has come; the body follows.
     pub(crate) fn open(&mut self, head: &Head, ledger: &mut Ledger<'_>, now: u64) -> Result<(), Gone> {
-        head.check_stream()?;
+        let encoding = head.check_stream(self.asked)?;
         if let State::Head { since, .. } = &self.state {
             ledger.opening.record(now.saturating_sub(*since));
         }
         self.state = State::Open(Box::new(Open {
             body: Body::new(head.framing()),
+            gunzip: (encoding == Encoding::Gzip).then(Gunzip::new),
             parser: Parser::new(EVENT_BYTES_MAX),
             check: ledger.open(self.follower.first_topic),
         }));
@@ -116,8 +122,14 @@ impl Open {
         loop {
             match self.body.next(&mut rest)? {
                 Piece::Data(data) => {
-                    let check = &mut self.check;
-                    self.parser.feed(data, |parsed| ledger.note(&parsed, follower, check, now))?;
+                    let Self { gunzip, parser, check, .. } = self;
+                    let mut parse = |text: &[u8]| -> Result<(), Gone> {
+                        Ok(parser.feed(text, |parsed| ledger.note(&parsed, follower, check, now))?)
+                    };
+                    match gunzip {
+                        Some(gunzip) => gunzip.feed(data, parse).map(|_| ())?,
+                        None => parse(data)?,
+                    }
                 }
                 Piece::More => return Ok(()),
                 Piece::End => return Err(Gone::Ended),

@@ -50,8 +50,8 @@ mod writer;
 pub use config::{
     BusyReply, ByteSize, ClaimText, Command, Config, ConfigError, CookieName, Durability, Fault, HiddenText, HostName,
     JwksUrl, JwtAlg, JwtKey, LogAction, LogArgs, LogFormat, LogLevel, Network, Origin, OriginPattern, Preset,
-    PublishArgs, Ratio, RequiredClaims, Secret, SlowPolicy, SubscribeArgs, TokenArgs, TopicLimits, TopicPattern,
-    TopicRule, WebOrigin, reference_markdown,
+    PublishArgs, Ratio, RequiredClaims, Secret, SlowPolicy, SubscribeArgs, TokenArgs, TopicCompression, TopicLimits,
+    TopicPattern, TopicRule, WebOrigin, reference_markdown,
 };
 pub use server::{Addresses, Server, StartError};
 pub use signals::HISTOGRAM_BUCKETS;

@@ -10,7 +10,7 @@ use super::setting::{default, nothing, settings};
 use super::settings::Config;
 use super::units::ByteSize;
 use super::value::{Scalar, Wrong};
-use super::words::{Preset, SlowPolicy};
+use super::words::{Preset, SlowPolicy, TopicCompression};
 
 settings! {
     /// One `[[topic]]` table: which topics, and what differs for them.
@@ -45,8 +45,8 @@ settings! {
         lag_grace: Option<Duration> = nothing(), restart;
         /// As for the whole server.
         slow_policy: Option<SlowPolicy> = nothing(), restart;
-        /// As for the whole server: `off` where events do not compress, such as pictures.
-        compression: Option<bool> = nothing(), restart;
+        /// As for the whole server by default; `off` where events do not compress, such as pictures.
+        compression: TopicCompression = default("default"), restart;
     }
 }
 
@@ -130,7 +130,10 @@ impl Config {
     /// Whether this topic's streams may be compressed: not where who is slow misses events, each another part of them.
     pub fn compresses(&self, topic: &str) -> bool {
         let rule = self.topics.iter().find(|rule| rule.pattern.selector().matches(topic));
-        let is_on = rule.and_then(|rule| rule.compression).unwrap_or(self.compression);
+        let is_on = match rule.map_or(TopicCompression::Default, |rule| rule.compression) {
+            TopicCompression::Default => self.compression,
+            compression => compression == TopicCompression::On,
+        };
         let policy = || rule.map_or(self.slow_policy, |rule| rule.limits(self).slow_policy);
         is_on && policy() == SlowPolicy::Evict
     }

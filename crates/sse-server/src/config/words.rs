@@ -98,6 +98,18 @@ words! {
 }
 
 words! {
+    /// Whether the streams of some topics may be compressed.
+    pub enum TopicCompression ("default|on|off") {
+        /// As on the whole server.
+        Default = "default",
+        /// They may.
+        On = "on",
+        /// They are not.
+        Off = "off",
+    }
+}
+
+words! {
     /// A ready-made set of bounds for topics of one kind.
     pub enum Preset ("low-frequency|default|bursty|realtime") {
         /// A lag of 16 frames: news, notifications.

@@ -5,6 +5,7 @@
 mod churn;
 mod closing;
 mod coalescing;
+mod compression;
 mod config;
 mod deadlines;
 mod descriptors;

@@ -116,7 +116,7 @@ fn patterns_mean_topics() {
         &format!("[[topic]]\nmatch = '{longest}'"),
         &[],
         &[],
-        &["[[topic]]", &format!("match = \"{longest}\""), "preset = \"default\""],
+        &["[[topic]]", &format!("match = \"{longest}\""), "preset = \"default\"", "compression = \"default\""],
     );
     let found = outcome(&format!("[[topic]]\nmatch = '{longest}x'"), &[], &[]);
     assert!(found[0].starts_with("sse.toml:2: match: expected a topic"), "{found:?}");

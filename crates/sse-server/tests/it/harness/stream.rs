@@ -210,6 +210,11 @@ impl Stream {
         self.expect_end().bytes_received()
     }
 
+    /// How much has come on its connection, its head and framing included.
+    pub(crate) fn bytes_received(&self) -> usize {
+        self.connection.bytes_received()
+    }
+
     /// The server cuts the connection, with or without ceremony; whatever came before is dropped.
     #[track_caller]
     pub(crate) fn expect_cut(&mut self) {
