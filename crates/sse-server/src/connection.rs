@@ -188,6 +188,13 @@ impl ConnectionState {
         self.inner.lock().stream.as_ref().is_some_and(|stream| stream.lock().ended.is_none())
     }
 
+    /// Has the stream that hyper writes end at its turn in the drain.
+    fn drain_stream(&self, app: &App) {
+        if let Some(stream) = &self.inner.lock().stream {
+            stream.lock().drain(app);
+        }
+    }
+
     /// Says why the stream ends that hyper writes.
     pub(crate) fn end_stream(&self, reason: EndReason) {
         if let Some(stream) = &self.inner.lock().stream {
@@ -280,6 +287,7 @@ pub(crate) async fn serve(
             std::future::poll_fn(|cx: &mut Context<'_>| {
                 if !is_draining && draining.as_mut().poll(cx).is_ready() {
                     is_draining = true;
+                    state.drain_stream(&app);
                 }
                 // hyper closes a connection that has sent nothing yet; its first request is to be answered all the same.
                 if is_draining && !is_last && !state.is_new() {
@@ -358,7 +366,7 @@ async fn hand_over(app: &App, transport: Transport, plan: StreamPlan) {
 
 #[cfg(test)]
 mod tests {
-    use sse_hub::{Hub, Start, SubscribeOptions, TopicName};
+    use sse_hub::{Start, SubscribeOptions, TopicName};
 
     use super::*;
     use crate::config::Config;
@@ -371,9 +379,9 @@ mod tests {
         let limits = Limits::new(&Config::for_memory(1 << 30));
         let permit = ConnectionGauge::new(1).enter(&limits, [127, 0, 0, 1].into()).unwrap();
         let state = ConnectionState::new(([127, 0, 0, 1], 1).into(), permit);
-        let hub = Hub::builder().build().unwrap();
+        let app = App::new(Config::for_memory(1 << 30), None, None).unwrap();
         let options = SubscribeOptions::topic(TopicName::parse("a").unwrap()).from(Start::Live);
-        let stream = Arc::new(Mutex::new(BodyStream::new(hub.subscribe(options).unwrap(), None)));
+        let stream = Arc::new(Mutex::new(BodyStream::new(&app, app.hub.subscribe(options).unwrap(), None)));
         state.request_begins();
         state.watch(stream.clone());
         state.request_ends();

@@ -25,14 +25,14 @@ use crate::request_scan::HEAD_BYTES_MAX;
 use crate::stream::EndReason;
 use crate::transport::Transport;
 
-mod executor;
 mod io;
 mod scan;
+mod tasks;
 mod watch;
 
-use executor::StreamExecutor;
 use io::ScannedIo;
 pub(crate) use scan::PREFACE;
+use tasks::Tasks;
 pub(crate) use watch::Exchange;
 use watch::{ConnectionWatch, Overdue};
 
@@ -68,16 +68,16 @@ pub(crate) async fn serve(
 ) {
     let watch = ConnectionWatch::new(remote_addr, permit);
     let io = ScannedIo::new(transport, first, watch.clone(), app.signals.clone());
-    let executor = StreamExecutor::new(watch.clone());
+    let mut tasks = Tasks::new(watch.clone());
     let service = {
-        let (app, executor) = (app.clone(), executor.clone());
+        let (app, executor) = (app.clone(), tasks.executor());
         service_fn(move |request: Request<Incoming>| {
             let answer = http::handle(app.clone(), Carrier::Stream(executor.begin()), request);
             // hyper would keep the room of the handler's future in every stream.
             Box::pin(answer) as Pin<Box<dyn Future<Output = _> + Send>>
         })
     };
-    let connection = http2::Builder::new(executor)
+    let connection = http2::Builder::new(tasks.executor())
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
         .max_header_list_size(HEAD_BYTES_MAX as u32)
@@ -97,25 +97,27 @@ pub(crate) async fn serve(
     let overdue = std::future::poll_fn(|cx: &mut Context<'_>| {
         if !is_draining && draining.as_mut().poll(cx).is_ready() {
             (is_draining, closing_since) = (true, Some(Instant::now()));
+            watch.drain_streams(&app);
         }
-        if connection.as_mut().poll(cx).is_ready() {
+        if tasks.poll(cx, connection.as_mut()).is_ready() {
             return Poll::Ready(None);
         }
         // A new connection's first request is answered all the same.
         if is_draining && !is_last && watch.has_begun() {
             is_last = true;
             connection.as_mut().graceful_shutdown();
-            cx.waker().wake_by_ref();
+            tasks.wake_connection();
         }
         while ticks.poll_tick(cx).is_ready() {
-            watch.end_overdue_streams(&app);
+            // The others of the connection go on.
+            watch.overdue_streams(&app).into_iter().for_each(|key| tasks.end(key));
             match watch.overdue(app.config.write_timeout) {
                 Some(Overdue::Now(reason)) => return Poll::Ready(Some(reason)),
                 Some(Overdue::Politely(reason)) if closing_since.is_none() => {
                     closing_since = Some(Instant::now());
                     app.signals.connection_rejected(reason);
                     connection.as_mut().graceful_shutdown();
-                    cx.waker().wake_by_ref();
+                    tasks.wake_connection();
                 }
                 _ => (),
             }

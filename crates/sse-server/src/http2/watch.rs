@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use slab::Slab;
-use tokio::task::AbortHandle;
 
 use super::scan::Flood;
 use super::{REQUESTS_MAX, WATCH_EVERY};
@@ -51,7 +50,8 @@ pub(super) enum Partial {
 
 #[derive(Debug, Default)]
 struct Open {
-    task: Option<AbortHandle>,
+    /// The key of the task in which it is handled and answered.
+    task: Option<usize>,
     /// The stream that it became.
     stream: Option<SharedStream>,
     /// When it was answered otherwise.
@@ -99,8 +99,7 @@ impl ConnectionWatch {
     }
 
     /// The task in which it is handled and answered.
-    pub(super) fn runs(&self, key: usize, task: AbortHandle) {
-        // It may be over already.
+    pub(super) fn runs(&self, key: usize, task: usize) {
         if let Some(open) = self.inner.lock().open.get_mut(key) {
             open.task = Some(task);
         }
@@ -156,18 +155,24 @@ impl ConnectionWatch {
         (inner.open.is_empty() && is_over(inner.idle_since, IDLE_MAX)).then_some(Overdue::Politely("idle"))
     }
 
-    /// Ends the streams that are to end and cannot be told, and the answers that nobody takes.
-    pub(super) fn end_overdue_streams(&self, app: &App) {
+    /// Tells streams to end whose time is over. Gives the tasks of those that cannot be told, and of answers that nobody
+    /// takes.
+    pub(super) fn overdue_streams(&self, app: &App) -> Vec<usize> {
         let overdue = |open: &Open| match &open.stream {
             Some(stream) => stream.lock().end_overdue_alone(app),
             None => open.answered_at.is_some_and(|at| at.elapsed() >= app.config.write_timeout),
         };
         let inner = self.inner.lock();
-        let tasks = inner.open.iter().filter(|(_, open)| overdue(open)).filter_map(|(_, open)| open.task.clone());
-        let tasks: Vec<AbortHandle> = tasks.collect();
-        drop(inner);
-        // The others of the connection go on.
-        tasks.iter().for_each(AbortHandle::abort);
+        inner.open.iter().filter(|(_, open)| overdue(open)).filter_map(|(_, open)| open.task).collect()
+    }
+
+    /// Has each stream end at its turn in the drain.
+    pub(super) fn drain_streams(&self, app: &App) {
+        for (_, open) in &self.inner.lock().open {
+            if let Some(stream) = &open.stream {
+                stream.lock().drain(app);
+            }
+        }
     }
 
     /// Says why the streams end that end with the connection.

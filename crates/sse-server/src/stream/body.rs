@@ -67,22 +67,64 @@ pub(crate) struct BodyStream {
     /// When it gave bytes after which nobody has asked for more.
     given_at: Option<Instant>,
     pub(crate) is_http2: bool,
+    /// When it is to end by plan, and why, as far as that is known.
+    end_at: Option<(Instant, EndReason)>,
+    waker: Arc<BodyWaker>,
 }
 
 impl BodyStream {
-    pub(crate) fn new(subscription: Subscription, token: Option<Arc<Token>>) -> Self {
-        Self { subscription, token, ended: None, fan_out: None, given_at: None, is_http2: false }
+    pub(crate) fn new(app: &App, subscription: Subscription, token: Option<Arc<Token>>) -> Self {
+        let mut stream = Self {
+            subscription,
+            token,
+            ended: None,
+            fan_out: None,
+            given_at: None,
+            is_http2: false,
+            end_at: None,
+            waker: BodyWaker::new(&app.signals),
+        };
+        if let Some(age) = app.config.connection_age_max {
+            stream.end_within(super::jittered(age, 0.1), EndReason::Age);
+        }
+        if let Some(life) = stream.token.as_ref().and_then(|token| token.life_left(SystemTime::now())) {
+            stream.end_within(life, EndReason::Expired);
+        }
+        stream.drain(app);
+        stream
     }
 
-    /// Ends the stream if it has to end although it cannot be told; nothing of it has been taken for so long.
+    /// Has it end by plan so long from now, if it would not before.
+    fn end_within(&mut self, time: Duration, reason: EndReason) {
+        // What is too far ahead to be told never comes.
+        let Some(at) = Instant::now().checked_add(time) else { return };
+        if self.end_at.is_none_or(|(before, _)| at < before) {
+            self.end_at = Some((at, reason));
+            self.waker.wake_by_ref();
+        }
+    }
+
+    /// Has it end at its turn in the drain, once that has begun.
+    pub(crate) fn drain(&mut self, app: &App) {
+        let window = *app.drain.borrow();
+        if let Some(window) = window {
+            self.end_within(window.mul_f64(fastrand::f64()), EndReason::Drain);
+        }
+    }
+
+    /// Ends the stream if it has to end although it cannot be told; nothing of it has been taken for so long. Has it end by
+    /// plan if its token counts no longer.
     pub(crate) fn end_overdue(&mut self, app: &App, blocked_for: Option<Duration>) -> Option<EndReason> {
         let is_stalled = blocked_for.is_some_and(|time| time >= app.config.write_timeout);
-        // One whose bytes are taken ends by itself.
-        let ungranted = blocked_for.and(self.token.as_deref()).and_then(|token| app.access.ended(token));
+        let ungranted = self.token.as_deref().and_then(|token| app.access.ended(token));
         let reason = match (self.subscription.is_evicted(), is_stalled, ungranted) {
             (true, _, _) => EndReason::Lagged,
             (_, true, _) => EndReason::Stalled,
-            (_, _, Some(reason)) => reason,
+            (_, _, Some(reason)) if blocked_for.is_some() => reason,
+            (_, _, Some(reason)) => {
+                self.end_within(Duration::ZERO, reason);
+                return None;
+            }
             (_, _, None) => return None,
         };
         self.ended = Some(reason);
@@ -165,10 +207,10 @@ struct StreamBody {
     /// What was read and not given yet.
     unsent: Option<Unsent>,
     info: StreamInfo,
-    waker: Arc<BodyWaker>,
-    heartbeat: Pin<Box<Sleep>>,
-    /// Completes when the stream is to end, with the reason.
-    end: Pin<Box<dyn Future<Output = EndReason> + Send>>,
+    /// When it last gave bytes: a heartbeat is due so long after.
+    quiet_since: Instant,
+    /// Completes no later than there is something to be done: events do not move it, as there are many.
+    alarm: Pin<Box<Sleep>>,
 }
 
 impl StreamBody {
@@ -178,17 +220,17 @@ impl StreamBody {
         };
         plan.info.begin(&app.signals);
         let token = plan.info.token.clone();
-        let end = Box::pin(planned_end(app.clone(), token.clone()));
+        let stream = BodyStream::new(app, *subscription, token);
+        let now = Instant::now();
         Self {
-            stream: Arc::new(Mutex::new(BodyStream::new(*subscription, token))),
+            alarm: Box::pin(tokio::time::sleep_until(alarm_at(app, &stream, now).into())),
+            stream: Arc::new(Mutex::new(stream)),
             shape: plan.shape,
             notices: plan.notices,
             first: Some(plan.opening.text()),
             unsent: None,
             info: plan.info,
-            waker: BodyWaker::new(&app.signals),
-            heartbeat: Box::pin(tokio::time::sleep(app.config.heartbeat_interval)),
-            end,
+            quiet_since: now,
             app: app.clone(),
         }
     }
@@ -248,7 +290,8 @@ impl StreamBody {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(first));
         }
-        if let Poll::Ready(reason) = self.end.as_mut().poll(cx) {
+        let now = Instant::now();
+        if let Some((_, reason)) = stream.end_at.filter(|(at, _)| *at <= now) {
             stream.ended = Some(reason);
             return Poll::Ready((self.notices == Notices::On).then(|| reconnect_frame(reason).text()));
         }
@@ -256,8 +299,8 @@ impl StreamBody {
         if !piece.is_empty() {
             return Poll::Ready(Some(piece));
         }
-        let fan_out = self.waker.arm(cx.waker());
-        let waker = Waker::from(self.waker.clone());
+        let fan_out = stream.waker.arm(cx.waker());
+        let waker = Waker::from(stream.waker.clone());
         while let Poll::Ready(delivery) = stream.subscription.poll_delivery(&mut Context::from_waker(&waker)) {
             match self.encode(delivery) {
                 // It held nothing but ends that are not told.
@@ -272,57 +315,27 @@ impl StreamBody {
                 }
             }
         }
-        if self.heartbeat.as_mut().poll(cx).is_ready() {
+        if now.saturating_duration_since(self.quiet_since) >= self.app.config.heartbeat_interval {
             return Poll::Ready(Some(Bytes::from_static(b": ping\n\n")));
+        }
+        let alarm_at = alarm_at(&self.app, &stream, self.quiet_since).into();
+        if self.alarm.is_elapsed() || alarm_at < self.alarm.deadline() {
+            self.alarm.as_mut().reset(alarm_at);
+        }
+        if self.alarm.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
         }
         Poll::Pending
     }
 }
 
-/// When a stream of hyper's ends by plan: at its age, with its token, or at its turn in the drain.
-async fn planned_end(app: Arc<App>, token: Option<Arc<Token>>) -> EndReason {
-    let mut drain = app.drain.subscribe();
-    let drained = async {
-        let window = drain.wait_for(Option::is_some).await.ok().and_then(|window| *window);
-        tokio::time::sleep(window.unwrap_or_default().mul_f64(fastrand::f64())).await;
-        EndReason::Drain
-    };
-    let aged = async {
-        match app.config.connection_age_max {
-            Some(age) => tokio::time::sleep(super::jittered(age, 0.1)).await,
-            None => std::future::pending().await,
-        }
-        EndReason::Age
-    };
-    tokio::select! {
-        reason = drained => reason,
-        reason = aged => reason,
-        reason = token_ended(&app, token) => reason,
-    }
-}
+/// A heartbeat that cannot be told when is looked for so often.
+const FAR_AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// When the token counts no longer.
-async fn token_ended(app: &App, token: Option<Arc<Token>>) -> EndReason {
-    let Some(token) = token else { return std::future::pending().await };
-    let now = SystemTime::now;
-    let expired = async {
-        match token.life_left(now()) {
-            Some(life) => tokio::time::sleep(life).await,
-            None => std::future::pending().await,
-        }
-    };
-    let revocations = &app.access.revocations;
-    let mut changes = revocations.changes();
-    let revoked = async {
-        while !revocations.holds_for(&token, now()) {
-            // They live as long as the app.
-            let _ = changes.changed().await;
-        }
-    };
-    tokio::select! {
-        () = expired => EndReason::Expired,
-        () = revoked => EndReason::Revoked,
-    }
+/// When there is something to be done on a stream that last gave bytes at `quiet_since`.
+fn alarm_at(app: &App, stream: &BodyStream, quiet_since: Instant) -> Instant {
+    let heartbeat_at = quiet_since.checked_add(app.config.heartbeat_interval).unwrap_or(quiet_since + FAR_AHEAD);
+    stream.end_at.map_or(heartbeat_at, |(at, _)| at.min(heartbeat_at))
 }
 
 impl Body for StreamBody {
@@ -335,10 +348,8 @@ impl Body for StreamBody {
     ) -> Poll<Option<Result<BodyFrame<Bytes>, Infallible>>> {
         let bytes = std::task::ready!(self.poll_bytes(cx));
         if bytes.is_some() {
-            let now = tokio::time::Instant::now();
-            self.stream.lock().given_at = Some(now.into_std());
-            let next = now + self.app.config.heartbeat_interval;
-            self.heartbeat.as_mut().reset(next);
+            self.quiet_since = Instant::now();
+            self.stream.lock().given_at = Some(self.quiet_since);
         }
         Poll::Ready(bytes.map(|bytes| Ok(BodyFrame::data(bytes))))
     }
