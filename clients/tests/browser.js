@@ -33,6 +33,9 @@ const FILES = {
   "/follow.js": ["text/javascript", "page/follow.js"],
   "/fetch-event-source/fetch": ["text/javascript", `${package_}/fetch.js`],
   "/fetch-event-source/parse": ["text/javascript", `${package_}/parse.js`],
+  ...Object.fromEntries(
+    ["index", "connection", "parser", "tabs"].map((name) => [`/sse/${name}.js`, ["text/javascript", `../js/${name}.js`]]),
+  ),
 };
 
 export class Browser {
@@ -96,11 +99,20 @@ export class Browser {
     return this.#pages[tab].evaluate(run, given);
   }
 
+  /** Ends a tab as running out of memory would: nothing in it gets to do anything more. */
+  async crashTab(tab) {
+    const crashed = this.#pages[tab].waitForEvent("crash");
+    const session = await this.#context.newCDPSession(this.#pages[tab]);
+    // The answer to this dies with the tab.
+    session.send("Page.crash").catch(() => {});
+    await crashed;
+  }
+
   /** Heads of streams as they come from now on: `{ url, status, protocol, connectionId }`, in the browser's own words. */
   async streamHeads(tab = 0) {
     const heads = [];
     const session = await this.#context.newCDPSession(this.#pages[tab]);
-    session.on("Network.responseReceived", ({ type, response }) => type === "EventSource" && heads.push(response));
+    session.on("Network.responseReceived", ({ response }) => response.mimeType === "text/event-stream" && heads.push(response));
     await session.send("Network.enable");
     return heads;
   }

@@ -1,6 +1,7 @@
 // Runs in the page. `saw(id, name, value)` tells the test what follower `id` saw.
 
 import { fetchEventSource } from "/fetch-event-source/fetch";
+import { follow } from "/sse/index.js";
 
 window.followers = {};
 
@@ -33,6 +34,20 @@ const clients = {
     });
     done.then(() => tell("closed"));
     return { close: () => control.abort() };
+  },
+
+  /** This project's own. The server's events about the stream are callbacks; here they are told as the events they were. */
+  helper(url, _types, tell, token) {
+    const signal = (type, data) => tell("event", { type, data: JSON.stringify(data), id: stream.lastEventId });
+    const stream = follow(url, {
+      headers: token ? { Authorization: `Bearer ${token}` } : {},
+      onOpen: () => tell("open"),
+      onEvent: (event) => tell("event", event),
+      onGap: (gap) => signal("sse.gap", gap),
+      onReconnect: (why) => signal("sse.reconnect", why),
+      onEnd: (end) => (end.final ? tell("closed") : signal("sse.end", end)),
+    });
+    return stream;
   },
 };
 

@@ -1,0 +1,178 @@
+// One stream, kept up: it comes back after whatever happens, until it is closed or the server says that there is no more.
+
+import { Parser } from "./parser.js";
+
+/** What the server recommends unless it says otherwise. */
+const RETRY_MS = 3_000;
+/** What a `Retry-After` may make us wait. */
+const RETRY_AFTER_MS_MAX = 300_000;
+
+/**
+ * @typedef {import("./messages.js").Message} Message
+ * @typedef {import("./index.js").Options} Options
+ */
+
+export class Connection {
+  #url;
+  #options;
+  #tell;
+  #retryMs = RETRY_MS;
+  /** Attempts in a row that opened no stream. */
+  #failures = 0;
+  /** @type {AbortController | undefined} */
+  #attempt;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+  #closed = false;
+  /** The id to resume after. */
+  lastEventId;
+
+  /**
+   * @param {string} url
+   * @param {Options} options
+   * @param {string | undefined} lastEventId
+   * @param {(message: Message) => void} tell gets what happens
+   */
+  constructor(url, options, lastEventId, tell) {
+    this.#url = url;
+    this.#options = options;
+    this.#tell = tell;
+    this.lastEventId = lastEventId;
+    void this.#connect();
+  }
+
+  close() {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#attempt?.abort();
+  }
+
+  /** One attempt: it never fails, but plans the next. */
+  async #connect() {
+    const attempt = (this.#attempt = new AbortController());
+    /** @type {import("./index.js").Failure} */
+    let failure = { reason: "the stream ended" };
+    try {
+      const response = await this.#ask(attempt.signal);
+      if (this.#closed) return;
+      if (response.status === 204) return this.#end();
+      if (response.status === 200 && response.body && isEventStream(response)) {
+        this.#failures = 0;
+        this.#tell({ kind: "open" });
+        this.#compare(response.headers.get("last-event-id"));
+        await this.#read(response.body, attempt);
+      } else {
+        this.#failures++;
+        failure = await refusal(response);
+      }
+    } catch (error) {
+      this.#failures++;
+      failure = { reason: error instanceof Error ? error.message : String(error) };
+    }
+    // Whatever has not come by now is not waited for.
+    attempt.abort();
+    if (this.#closed) return;
+    const retryInMs = Math.round(Math.max(this.#delay(), failure.retryAfterMs ?? 0));
+    this.#timer = setTimeout(() => void this.#connect(), retryInMs);
+    this.#tell({ kind: "interrupted", failure: { ...failure, retryInMs } });
+  }
+
+  /** @param {AbortSignal} signal */
+  async #ask(signal) {
+    const { headers, ticket, credentials } = this.#options;
+    const url = new URL(this.#url);
+    const fields = { Accept: "text/event-stream", ...(typeof headers === "function" ? await headers() : headers) };
+    if (ticket) url.searchParams.set("ticket", await ticket());
+    // In the address, as a header of this name makes a browser ask other origins first. Both interfaces know this one.
+    if (this.lastEventId !== undefined) url.searchParams.set("lastEventID", this.lastEventId);
+    signal.throwIfAborted();
+    return fetch(url, { headers: fields, credentials: credentials ?? "same-origin", cache: "no-store", signal });
+  }
+
+  /**
+   * A Mercure hub tells in the head where a stream begins, and of a gap in no other way.
+   *
+   * @param {string | null} resumed_after
+   */
+  #compare(resumed_after) {
+    const requested = this.lastEventId;
+    if (requested === undefined || resumed_after === null || resumed_after === requested) return;
+    this.#tell({ kind: "lost", gap: { requested, resumed_after, reason: "unknown" } });
+  }
+
+  /**
+   * Reads to the end of the stream, or to a silence that is too long.
+   *
+   * @param {ReadableStream<Uint8Array>} body
+   * @param {AbortController} attempt
+   */
+  async #read(body, attempt) {
+    const parser = new Parser(
+      (type, data, id) => this.#event(type, data, id),
+      (ms) => (this.#retryMs = ms),
+    );
+    const silenceMs = this.#options.silenceMs ?? 60_000;
+    let heardAt = performance.now();
+    const watch = setInterval(() => {
+      if (performance.now() - heardAt > silenceMs) attempt.abort(new Error("the server is silent"));
+    }, silenceMs / 4);
+    try {
+      const reader = body.getReader();
+      const decoder = new TextDecoder();
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done || this.#closed) return;
+        heardAt = performance.now();
+        parser.push(decoder.decode(value, { stream: true }));
+        if (this.#closed) return;
+      }
+    } finally {
+      clearInterval(watch);
+    }
+  }
+
+  /**
+   * @param {string} type
+   * @param {string} data
+   * @param {string | undefined} id
+   */
+  #event(type, data, id) {
+    if (this.#closed) return;
+    const previous = this.lastEventId;
+    if (id !== undefined) this.lastEventId = id === "" ? undefined : id;
+    this.#tell({ kind: "event", event: { type, data, id: this.lastEventId ?? "" }, previous });
+  }
+
+  #end() {
+    this.close();
+    this.#tell({ kind: "ended" });
+  }
+
+  /** How long to wait: what the server said, and twice as long after each failure, each time a little different. */
+  #delay() {
+    const { backoffMaxMs = 30_000 } = this.#options;
+    if (this.#failures === 0) return this.#retryMs * (0.75 + Math.random() / 2);
+    const doubled = this.#retryMs * 2 ** Math.min(this.#failures - 1, 16);
+    return Math.min(doubled, Math.max(backoffMaxMs, this.#retryMs)) * (0.5 + Math.random() / 2);
+  }
+}
+
+/** @param {Response} response */
+function isEventStream(response) {
+  return /^text\/event-stream\s*(;|$)/i.test(response.headers.get("content-type") ?? "");
+}
+
+/**
+ * Why there is no stream, in the server's words if it has any.
+ *
+ * @param {Response} response
+ * @returns {Promise<import("./index.js").Failure>}
+ */
+async function refusal(response) {
+  const { status } = response;
+  const isProblem = (response.headers.get("content-type") ?? "").startsWith("application/problem+json");
+  const problem = isProblem ? await response.json().catch(() => undefined) : undefined;
+  const reason = problem?.detail ?? problem?.title ?? (status === 200 ? "no event stream" : `status ${status}`);
+  const seconds = Number(response.headers.get("retry-after") ?? 0);
+  return { status, reason, retryAfterMs: Math.min((seconds || 0) * 1000, RETRY_AFTER_MS_MAX) };
+}

@@ -1,0 +1,224 @@
+// Tabs of one origin share one connection: the one that holds a lock has it, and tells the others all that it gets.
+//
+// Each tab remembers what it has seen. When the tab that leads is gone, in whatever way, the browser gives the lock to another,
+// which goes on after the last event that it has seen itself. What others have seen already they pass over; what they have
+// not, they ask for.
+
+import { Connection } from "./connection.js";
+
+/**
+ * @typedef {import("./messages.js").Message} Message
+ * @typedef {Extract<Message, { kind: "event" }>} EventMessage
+ * @typedef {{ to?: string } & (
+ *   | Message
+ *   | { kind: "hello" }
+ *   | { kind: "state", open: boolean, lastEventId: string | undefined }
+ *   | { kind: "missing", after: string }
+ *   | { kind: "found", events: EventMessage[] | undefined, lastEventId: string | undefined }
+ *   | { kind: "leading" }
+ * )} LetterBody
+ * @typedef {LetterBody & { from: string }} Letter
+ */
+
+/** Events that a tab remembers for others, and their characters. */
+const REMEMBERED_MAX = 1_000;
+const REMEMBERED_CHARS_MAX = 4 << 20;
+
+/** Whether this page can share. Locks need a secure context: https, or this machine. */
+export function canShare() {
+  return typeof BroadcastChannel === "function" && globalThis.navigator?.locks !== undefined;
+}
+
+export class SharedConnection {
+  #me = Math.random().toString(36).slice(2);
+  #channel;
+  #tell;
+  #leaving = new AbortController();
+  #recent = new Recent();
+  /** @type {Connection | undefined} While this tab leads. */
+  #connection;
+  #isOpen = false;
+  /** An answer to "missing" is on its way: what comes meanwhile is part of it. */
+  #isAsking = false;
+  lastEventId;
+
+  /**
+   * @param {string} name what tabs that share have in common
+   * @param {string} url
+   * @param {import("./index.js").Options} options
+   * @param {(message: Message) => void} tell
+   */
+  constructor(name, url, options, tell) {
+    this.#tell = tell;
+    this.lastEventId = options.lastEventId;
+    this.#channel = new BroadcastChannel(name);
+    this.#channel.onmessage = ({ data }) => this.#receive(data);
+    this.#post({ kind: "hello" });
+    const lead = () => this.#lead(url, options);
+    // Refused only when this tab leaves before it ever leads.
+    navigator.locks.request(name, { signal: this.#leaving.signal }, lead).catch(() => {});
+  }
+
+  /** Whether this tab has the connection. */
+  get isLeader() {
+    return this.#connection !== undefined;
+  }
+
+  close() {
+    this.#leaving.abort();
+    this.#channel.close();
+  }
+
+  /**
+   * Has the connection for as long as this tab stays: the lock is held until the promise is done.
+   *
+   * @param {string} url
+   * @param {import("./index.js").Options} options
+   */
+  #lead(url, options) {
+    const { signal } = this.#leaving;
+    if (signal.aborted) return Promise.resolve();
+    this.#isAsking = false;
+    this.#connection = new Connection(url, options, this.lastEventId, (message) => this.#lived(message));
+    this.#post({ kind: "leading" });
+    return new Promise((resolve) => {
+      signal.addEventListener("abort", () => {
+        this.#connection?.close();
+        this.#connection = undefined;
+        resolve(undefined);
+      });
+    });
+  }
+
+  /**
+   * What happens to this tab's own connection: all others are told first, as a callback may close this tab.
+   *
+   * @param {Message} message
+   */
+  #lived(message) {
+    this.#post(message);
+    this.#take(message);
+  }
+
+  /** @param {Letter} letter */
+  #receive(letter) {
+    if (this.#leaving.signal.aborted || (letter.to !== undefined && letter.to !== this.#me)) return;
+    switch (letter.kind) {
+      case "hello":
+        if (this.#connection) this.#post({ kind: "state", open: this.#isOpen, lastEventId: this.lastEventId, to: letter.from });
+        break;
+      case "missing":
+        if (this.#connection) this.#answer(letter.from, letter.after);
+        break;
+      case "state":
+        this.lastEventId ??= letter.lastEventId;
+        if (letter.open && !this.#isOpen) this.#take({ kind: "open" });
+        break;
+      case "found":
+        this.#found(letter.events, letter.lastEventId);
+        break;
+      case "leading":
+        // Whom this tab had asked is gone.
+        if (this.#isAsking && this.lastEventId !== undefined) this.#post({ kind: "missing", after: this.lastEventId });
+        break;
+      case "event":
+        this.#next(letter);
+        break;
+      default:
+        this.#take(letter);
+    }
+  }
+
+  /**
+   * An event of the tab that leads: the next one, one that this tab has, or one beyond what it has.
+   *
+   * @param {EventMessage} message
+   */
+  #next(message) {
+    // An event without an id of its own has that of the one before.
+    const hasOwnId = message.event.id !== message.previous;
+    if (this.#isAsking || (hasOwnId && this.#recent.has(message.event.id))) return;
+    if (this.lastEventId === undefined || message.previous === this.lastEventId) return this.#take(message);
+    this.#isAsking = true;
+    this.#post({ kind: "missing", after: this.lastEventId });
+  }
+
+  /**
+   * @param {string} to
+   * @param {string} after
+   */
+  #answer(to, after) {
+    this.#post({ kind: "found", events: this.#recent.after(after), lastEventId: this.lastEventId, to });
+  }
+
+  /**
+   * @param {EventMessage[] | undefined} events
+   * @param {string | undefined} lastEventId
+   */
+  #found(events, lastEventId) {
+    if (!this.#isAsking) return;
+    this.#isAsking = false;
+    if (events === undefined) {
+      const [requested, resumed_after] = [this.lastEventId ?? "", lastEventId ?? ""];
+      this.lastEventId = lastEventId;
+      return this.#tell({ kind: "lost", gap: { requested, resumed_after, reason: "tabs" } });
+    }
+    for (const message of events) {
+      if (!this.#leaving.signal.aborted) this.#take(message);
+    }
+  }
+
+  /** @param {Message} message */
+  #take(message) {
+    if (message.kind === "event") {
+      this.#recent.push(message);
+      this.lastEventId = message.event.id || undefined;
+    }
+    if (message.kind === "open") this.#isOpen = true;
+    if (message.kind === "interrupted") this.#isOpen = false;
+    if (message.kind === "ended") this.close();
+    this.#tell(message);
+  }
+
+  /** @param {LetterBody} letter */
+  #post(letter) {
+    if (!this.#leaving.signal.aborted) this.#channel.postMessage({ ...letter, from: this.#me });
+  }
+}
+
+/** The last events that a tab has seen. */
+class Recent {
+  /** @type {EventMessage[]} */
+  #events = [];
+  /** @type {Set<string>} */
+  #ids = new Set();
+  #chars = 0;
+
+  /** @param {EventMessage} message */
+  push(message) {
+    this.#events.push(message);
+    this.#ids.add(message.event.id);
+    this.#chars += message.event.data.length;
+    // The newest stays, however large.
+    while (this.#events.length > REMEMBERED_MAX || (this.#chars > REMEMBERED_CHARS_MAX && this.#events.length > 1)) {
+      const oldest = this.#events.shift();
+      this.#ids.delete(oldest?.event.id ?? "");
+      this.#chars -= oldest?.event.data.length ?? 0;
+    }
+  }
+
+  /** @param {string} id */
+  has(id) {
+    return id !== "" && this.#ids.has(id);
+  }
+
+  /**
+   * What came after the event of this id, if that is known.
+   *
+   * @param {string} id
+   */
+  after(id) {
+    const first = this.#events.findIndex((message) => message.previous === id);
+    return first === -1 ? undefined : this.#events.slice(first);
+  }
+}
