@@ -64,6 +64,9 @@ pub(crate) fn open(config: &Config) -> Result<Option<(Arc<DiskLog>, LogContents)
     })?;
     let opening_ms = started.elapsed().as_millis() as u64;
     tracing::info!(events = log.events(), newest = contents.newest, opening_ms, "opened the log");
+    if !log.has_begun() {
+        tracing::error!("the log's disk is full: publishing is refused until there is room");
+    }
     if contents.incomplete_bytes > 0 {
         tracing::warn!(bytes = contents.incomplete_bytes, "dropped an incomplete commit at the log's end");
     }
@@ -111,7 +114,7 @@ impl EventLog {
     /// # Errors
     /// When the system gives no thread.
     pub(crate) fn start(hub: &Hub, log: Arc<DiskLog>, config: &Config) -> io::Result<Self> {
-        let is_full = Arc::new(AtomicBool::new(false));
+        let is_full = Arc::new(AtomicBool::new(!log.has_begun()));
         let mut threads = Threads::default();
         if let Some(committer) = hub.committer() {
             let sync_every = (hub.durability() == Durability::Interval).then_some(config.sync_interval);

@@ -57,6 +57,13 @@ pub fn fills_up(bench: &Bench) -> Result<Findings> {
     live.read_for(Duration::from_millis(300))?;
     findings.all("live streams stay", live.following(), 1);
 
+    server.kill();
+    let server = start()?;
+    starts_full(&server, "after a crash", &pressed.journals, newest, &mut findings)?;
+    server.stop()?;
+    let server = start()?;
+    starts_full(&server, "after a stop", &pressed.journals, newest, &mut findings)?;
+
     std::fs::remove_file(&ballast).context("making room")?;
     let healed = wait_for(HEALS_WITHIN, || Ok(get(&server, "/readyz")?.starts_with("HTTP/1.1 200 ")))?;
     findings.at_most("ready again, with nobody publishing", seconds_or_over(healed, HEALS_WITHIN), 5.0, "s");
@@ -73,6 +80,18 @@ pub fn fills_up(bench: &Bench) -> Result<Findings> {
     findings.at_least("acknowledged in all", verdict.kept as f64, 500.0, "");
     server.stop()?;
     Ok(findings)
+}
+
+/// A server that was started on the full disk reads, and takes nothing.
+fn starts_full(server: &Server, when: &str, told: &[Journal], newest: &str, findings: &mut Findings) -> Result<()> {
+    let ready = get(server, "/readyz")?;
+    let is_honest = ready.starts_with("HTTP/1.1 503 ") && ready.contains("log_full");
+    findings.is_so(&format!("started {when}: not ready, log_full"), is_honest);
+    let verdict = judge(told, &own(replay_to(server.address(), "earliest", newest)?), false);
+    findings.none(&format!("started {when}: missing in a replay"), verdict.lost + verdict.gaps);
+    let refused = refusals(server, r#""reason":"log_full""#, EVENT_BYTES)?;
+    findings.all(&format!("started {when}: refused, log_full"), refused, REFUSED_AGAIN);
+    Ok(())
 }
 
 /// Without what was published to find out whether it is full.

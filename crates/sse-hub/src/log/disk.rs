@@ -22,7 +22,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use rusqlite::Connection;
 use sse_wire::EventId;
 
@@ -32,6 +32,7 @@ use crate::{Selector, TopicName};
 pub use closed::{ClosedLog, ExportHead, ExportedEvent, LogSummary};
 pub use error::OpenLogError;
 use meta::Clock;
+use open::Beginning;
 use retain::Tending;
 pub use retain::{Retained, Retention};
 use topics::LoggedTopics;
@@ -64,6 +65,8 @@ struct Writer {
     level: Option<SyncWhen>,
     next_topic: i64,
     rules: Vec<(Selector, Retention)>,
+    /// What was not noted yet, as the disk is full.
+    beginning: Option<Beginning>,
 }
 
 /// How a [`DiskLog`] is opened.
@@ -94,14 +97,26 @@ impl DiskLog {
         self.topics.read().events
     }
 
+    /// Whether it takes events: one that was opened on a full disk does once that has room.
+    pub fn has_begun(&self) -> bool {
+        self.writer.lock().beginning.is_none()
+    }
+
     /// Writes something and syncs it, to learn whether a disk that was full has room again.
     ///
     /// # Errors
     /// As [`append`](Log::append).
     pub fn try_room(&self) -> Result<(), LogError> {
-        let writer = &mut *self.writer.lock();
+        let writer = &mut *self.begun()?;
         writer.set_fact(meta::Fact::Room, &"x".repeat(ROOM_BYTES))?;
         self.check_place(writer)
+    }
+
+    /// The writer of a log that is noted to be in use.
+    fn begun(&self) -> Result<MutexGuard<'_, Writer>, LogError> {
+        let mut writer = self.writer.lock();
+        writer.begin().map_err(error::log_error)?;
+        Ok(writer)
     }
 
     /// Files that are open take writes and syncs even when nobody will find them again: then nothing is promised.
@@ -130,7 +145,7 @@ impl DiskLog {
 
 impl Log for DiskLog {
     fn append(&self, records: &[Record], sync: SyncWhen) -> Result<(), LogError> {
-        let writer = &mut *self.writer.lock();
+        let writer = &mut *self.begun()?;
         writer.append(records, sync, self.clock.now(), &self.topics)?;
         self.check_place(writer)
     }
@@ -140,7 +155,7 @@ impl Log for DiskLog {
     }
 
     fn note_unlogged(&self) -> Result<(), LogError> {
-        self.writer.lock().set_state(meta::State::Unlogged)
+        self.begun()?.set_state(meta::State::Unlogged)
     }
 
     fn extent(&self, topic: &TopicName) -> Extent {
@@ -163,6 +178,11 @@ impl Log for DiskLog {
     }
 
     fn close(&self, newest: u64) -> Result<(), LogError> {
-        self.writer.lock().close(newest)
+        match self.begun() {
+            Ok(mut writer) => writer.close(newest),
+            // Nothing was given, and it is as the last start has left it.
+            Err(LogError::Full(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }

@@ -37,7 +37,7 @@ fn one_process_at_a_time() {
 #[test]
 fn what_is_no_log_is_refused_and_left_alone() {
     type Mutate = fn(&Path);
-    let mutations: [(&str, Mutate); 8] = [
+    let mutations: [(&str, Mutate); 10] = [
         ("no manifest", |dir| fs::remove_file(dir.join("sse-log.json")).unwrap()),
         ("no database", |dir| fs::remove_file(dir.join("log.sqlite")).unwrap()),
         ("an empty database", |dir| fs::write(dir.join("log.sqlite"), "").unwrap()),
@@ -45,7 +45,16 @@ fn what_is_no_log_is_refused_and_left_alone() {
         ("an older format", |dir| fs::write(dir.join("sse-log.json"), r#"{"format":0,"state":"ready"}"#).unwrap()),
         ("a manifest of something else", |dir| fs::write(dir.join("sse-log.json"), "{}").unwrap()),
         ("a foreign file", |dir| fs::write(dir.join("notes.txt"), "mine").unwrap()),
-        ("a database of something else", |dir| fs::write(dir.join("log.sqlite"), vec![7; 9000]).unwrap()),
+        ("no database at all", |dir| fs::write(dir.join("log.sqlite"), vec![7; 9000]).unwrap()),
+        ("a database of something else", |dir| {
+            fs::remove_file(dir.join("log.sqlite")).unwrap();
+            let other = rusqlite::Connection::open(dir.join("log.sqlite")).unwrap();
+            other.execute_batch("CREATE TABLE records (seq INTEGER PRIMARY KEY, record BLOB NOT NULL)").unwrap();
+        }),
+        ("a database of another version", |dir| {
+            let log = rusqlite::Connection::open(dir.join("log.sqlite")).unwrap();
+            log.execute_batch("PRAGMA user_version = 2; PRAGMA wal_checkpoint").unwrap();
+        }),
     ];
     for (what, mutate) in mutations {
         let setting = used();

@@ -94,6 +94,24 @@ fn topics_may_have_less_than_the_rest() {
 }
 
 #[test]
+fn what_could_not_be_dropped_is_there_as_before() {
+    let setting = Setting { retention: Retention { events_max: 3, ..KEEP_ALL }, ..Setting::new() };
+    let (log, _) = setting.open();
+    append(&log, &(1..=6).map(|n| record(n, &["a", "b"])).collect::<Vec<_>>());
+    let other = rusqlite::Connection::open(setting.dir.path().join("log.sqlite")).unwrap();
+    let refuse = "CREATE TRIGGER refuse BEFORE DELETE ON records WHEN old.seq = 2 BEGIN SELECT RAISE(ABORT, 'no'); END";
+    other.execute_batch(refuse).unwrap();
+    log.tend().unwrap_err();
+    assert_eq!((log.events(), log.extent(&topic("a")).trimmed_to), (6, 0));
+    for followed in [&["a"][..], &["b"], &["a", "b"], &["*"]] {
+        assert_eq!(read(&log, followed, 0, 6), words(1..=6), "{followed:?}");
+    }
+    other.execute_batch("DROP TRIGGER refuse").unwrap();
+    assert_eq!((tend(&log), log.events()), (3, 3));
+    assert_eq!(read(&log, &["b"], 0, 6), [vec!["lost:trimmed>3".to_owned()], words(4..=6)].concat());
+}
+
+#[test]
 fn the_ids_of_dropped_events_are_forgotten() {
     let setting = Setting { retention: Retention { events_max: 1, ..KEEP_ALL }, ..Setting::new() };
     let (log, _) = setting.open();

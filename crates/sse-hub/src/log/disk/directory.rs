@@ -4,9 +4,11 @@
 //! changed, and nothing is ever deleted.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
 
 use super::OpenLogError;
 
@@ -17,6 +19,8 @@ pub(super) const WAL: &str = "log.sqlite-wal";
 /// What a log's directory may hold.
 pub(super) const FILES: [&str; 6] = [MANIFEST, "sse-log.json.new", LOCK, DATABASE, WAL, "log.sqlite-shm"];
 const FORMAT: i64 = 1;
+/// `sseL`.
+const APPLICATION: i64 = 0x7373_654c;
 
 pub(super) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> OpenLogError + use<> {
     let path = path.to_owned();
@@ -63,7 +67,7 @@ pub(super) fn look(dir: &Path) -> Result<Found, OpenLogError> {
         "ready" if fs::metadata(dir.join(DATABASE)).map_err(io_error(&dir.join(DATABASE)))?.len() == 0 => {
             Err(not_a_log(dir.join(DATABASE), "it is empty"))
         }
-        "ready" => Ok(Found::Log),
+        "ready" => check_database(dir).map(|()| Found::Log),
         _ => Err(not_a_log(manifest, "its state is neither new nor ready")),
     }
 }
@@ -71,6 +75,32 @@ pub(super) fn look(dir: &Path) -> Result<Found, OpenLogError> {
 /// Nobody else has to do with what is published.
 fn make(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// Tells a log's database from any other that SQLite reads.
+pub(super) fn mark(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "application_id", APPLICATION)?;
+    connection.pragma_update(None, "user_version", FORMAT)
+}
+
+/// Whether the database is a log's, of the format that is known. Its header says so (<https://sqlite.org/fileformat2.html>,
+/// 1.3): it was written when the log was begun, and never since.
+fn check_database(dir: &Path) -> Result<(), OpenLogError> {
+    let path = dir.join(DATABASE);
+    let mut header = [0; 72];
+    match File::open(&path).and_then(|mut file| file.read_exact(&mut header)) {
+        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(io_error(&path)(error)),
+        _ => (),
+    }
+    let number = |at: usize| header[at..at + 4].iter().fold(0, |number: i64, byte| number << 8 | i64::from(*byte));
+    let (version, application) = (number(60), number(68));
+    if !header.starts_with(b"SQLite format 3\0") || application != APPLICATION {
+        return Err(OpenLogError::NotALog { path, problem: "this is not the database of a log".to_owned() });
+    }
+    if version != FORMAT {
+        return Err(OpenLogError::Version { dir: dir.to_owned(), found: version, known: FORMAT });
+    }
+    Ok(())
 }
 
 /// The log that must be there.

@@ -11,6 +11,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::directory::{self, DATABASE, Found, WAL, io_error};
+use super::error::is_full;
 use super::meta::{self, Clock, Fact, State, millis};
 use super::topics::{LoggedTopic, LoggedTopics};
 use super::{DiskLog, DiskLogOptions, OpenLogError, Writer, bytes, wal};
@@ -53,20 +54,29 @@ impl DiskLog {
         let storage = &storage(dir);
         let connection = writer(dir).map_err(storage)?;
         connection.execute_batch(SCHEMA).map_err(storage)?;
+        if found == Found::Nothing {
+            directory::mark(&connection).map_err(storage)?;
+        }
         let mut opened = Opened::read(&connection, &options, tail.is_damaged).map_err(storage)?;
-        let mut contents = opened.begin(&connection, fresh, options.durability).map_err(storage)?;
+        let (mut contents, beginning) = opened.begin(fresh, options.durability);
         contents.incomplete_bytes = tail.incomplete_bytes;
         let old_before = opened.clock.now().saturating_sub(millis(options.idempotency_window));
         contents.keys = keys(&connection, old_before).map_err(storage)?;
-        if found == Found::Nothing {
-            directory::finish(dir)?;
-        }
         let wal = File::open(dir.join(WAL)).map_err(io_error(&dir.join(WAL)))?;
         let next_topic = opened.topics.iter().map(|(_, topic)| topic.id).max().unwrap_or(0) + 1;
         let rules = options.retention_by_topic.clone();
+        let mut writer = Writer { connection, wal, level: None, next_topic, rules, beginning: Some(beginning) };
+        match writer.begin() {
+            // What is there can be read. Who is promised nothing by a sync would be told of events that are never kept.
+            Err(error) if is_full(&error) && found == Found::Log && options.durability != Durability::Memory => (),
+            begun => begun.map_err(storage)?,
+        }
+        if found == Found::Nothing {
+            directory::finish(dir)?;
+        }
         let log = Self {
             dir: dir.clone(),
-            writer: Mutex::new(Writer { connection, wal, level: None, next_topic, rules }),
+            writer: Mutex::new(writer),
             readers: Mutex::default(),
             topics: RwLock::new(opened.topics),
             clock: opened.clock,
@@ -136,6 +146,26 @@ fn check_closed(dir: &Path) -> Result<(), OpenLogError> {
 const PATH: &percent_encoding::AsciiSet =
     &percent_encoding::NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
 
+/// What has to be on the disk before anything is numbered.
+#[derive(Debug)]
+pub(super) struct Beginning(Vec<(Fact, String)>);
+
+impl Writer {
+    /// Notes that the log is in use, unless that was done.
+    pub(super) fn begin(&mut self) -> rusqlite::Result<()> {
+        let Some(Beginning(facts)) = &self.beginning else { return Ok(()) };
+        let transaction = self.connection.unchecked_transaction()?;
+        for (fact, value) in facts {
+            fact.write(&transaction, value)?;
+        }
+        transaction.commit()?;
+        // In the main file: a missing write-ahead log is noticed by it.
+        self.connection.wal_checkpoint_v2(None::<&str>, rusqlite::wal::CheckpointMode::PASSIVE)?;
+        self.beginning = None;
+        Ok(())
+    }
+}
+
 /// What a database holds.
 struct Opened {
     topics: LoggedTopics,
@@ -175,40 +205,34 @@ impl Opened {
         Ok(Self { topics, state, epochs, given, closed, clock, is_damaged })
     }
 
-    /// Decides which epoch goes on, and notes that the log is in use.
-    fn begin(
-        &mut self,
-        connection: &Connection,
-        fresh: Epoch,
-        durability: Durability,
-    ) -> rusqlite::Result<LogContents> {
+    /// Decides which epoch goes on; what has to be noted before anything is numbered.
+    fn begin(&mut self, fresh: Epoch, durability: Durability) -> (LogContents, Beginning) {
+        let mut facts = Vec::new();
         let goes_on = matches!(self.state, Some(State::Clean | State::Synced)) && !self.is_damaged;
         if self.is_damaged {
             // Whoever comes back from before is told of a loss here, where no event will ever be.
             self.given += 1;
             self.topics.holes.push(self.given);
             let holes: Vec<String> = self.topics.holes.iter().map(u64::to_string).collect();
-            Fact::Holes.write(connection, &holes.join(" "))?;
+            facts.push((Fact::Holes, holes.join(" ")));
         }
         let epochs = match self.epochs.take() {
             Some(epochs) if goes_on => epochs,
             Some(epochs) => epochs.followed_by(fresh, self.topics.newest),
             None => Epochs::new(fresh),
         };
-        Fact::Epochs.write(connection, &meta::epochs_text(&epochs))?;
-        Fact::Given.write(connection, &self.given.to_string())?;
-        Fact::State.write(connection, State::in_use(durability).as_str())?;
-        // In the main file: a missing write-ahead log is noticed by it.
-        connection.wal_checkpoint_v2(None::<&str>, rusqlite::wal::CheckpointMode::PASSIVE)?;
-        let closed = std::mem::take(&mut self.closed);
-        Ok(LogContents {
+        facts.push((Fact::Epochs, meta::epochs_text(&epochs)));
+        facts.push((Fact::Given, self.given.to_string()));
+        facts.push((Fact::State, State::in_use(durability).as_str().to_owned()));
+        let contents = LogContents {
             epochs,
             newest: self.given,
-            closed,
+            closed: std::mem::take(&mut self.closed),
             keys: Vec::new(),
             is_damaged: self.is_damaged,
             incomplete_bytes: 0,
-        })
+        };
+        (contents, Beginning(facts))
     }
 }
 

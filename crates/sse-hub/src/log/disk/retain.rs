@@ -60,7 +60,7 @@ impl DiskLog {
     /// # Errors
     /// A [`LogError`]: nothing may be appended after it, except after [`LogError::Full`].
     pub fn tend(&self) -> Result<Retained, LogError> {
-        self.writer.lock().checkpoint().map_err(log_error)?;
+        self.begun()?.checkpoint().map_err(log_error)?;
         let mut tending = self.tending.lock();
         let is_age_due = tending.aged_at.is_none_or(|at| at.elapsed() >= AGE_EVERY);
         if is_age_due {
