@@ -15,6 +15,7 @@ mod dead;
 mod disk_errors;
 mod disk_full;
 mod disk_image;
+mod draining;
 mod evicted;
 pub mod finding;
 mod foreign;
@@ -35,6 +36,7 @@ mod refusals;
 pub mod replaying;
 mod replays;
 mod resume;
+mod scrapers;
 pub mod server;
 mod silent;
 mod slow_disk;
@@ -132,6 +134,10 @@ const ROWS: &[Row] = &[
     Row { name: "B7", fault: "very many replay at once", run: replays::storm, broken_by: &[] },
     Row { name: "B11", fault: "retention passes a slow reader", run: replays::outrun, broken_by: &["--retain-events=1000000"] },
     Row { name: "B4", fault: "ids older than what is kept", run: resume::older_than_kept, broken_by: &["--ring-frames-max=50"] },
+    Row { name: "K1", fault: "a drain with very many streams", run: draining::ends_streams_evenly, broken_by: &["--drain-window=1s"] },
+    Row { name: "K2", fault: "a drain while events are published", run: draining::answers_publishers, broken_by: &[] },
+    Row { name: "L1", fault: "very many topics, and strangers' words", run: scrapers::series_are_bounded, broken_by: &[] },
+    Row { name: "L3", fault: "50 scrapers that do not read", run: scrapers::slow_scrapers, broken_by: &[] },
     Row { name: "burst", fault: "5,000 events at once", run: hot::bursts, broken_by: &["--ring-frames-max=1000"] },
     Row { name: "full19k", fault: "19,000 streams in one process", run: full::very_many, broken_by: &["--connections-max=10000"] },
     Row { name: "presence", fault: "joining among 10,000 whose coming and going is announced", run: joining::costs_the_same_among_many, broken_by: &[] },

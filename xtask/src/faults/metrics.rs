@@ -40,6 +40,20 @@ impl Metrics {
         };
         self.0.lines().filter_map(value).sum()
     }
+
+    /// How many values there are: each a series.
+    pub fn series(&self) -> usize {
+        self.body().filter(|line| !line.starts_with('#') && !line.is_empty()).count()
+    }
+
+    /// Lines in which one of these words stands.
+    pub fn lines_with(&self, words: &[&str]) -> u64 {
+        self.body().filter(|line| words.iter().any(|word| line.contains(word))).count() as u64
+    }
+
+    fn body(&self) -> impl Iterator<Item = &str> {
+        self.0.split_once("\r\n\r\n").map_or(&*self.0, |(_, body)| body).lines()
+    }
 }
 
 #[cfg(test)]
@@ -54,5 +68,6 @@ mod tests {
         assert!((metrics.sum_where("a", "reason=\"y\"") - 3.0).abs() < 1e-9);
         assert!((metrics.sum("b") - 1.5).abs() < 1e-9);
         assert!(metrics.sum("c").abs() < 1e-9);
+        assert_eq!((metrics.series(), metrics.lines_with(&["reason"]), metrics.lines_with(&["zzz"])), (4, 2, 0));
     }
 }

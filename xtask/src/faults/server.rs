@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use super::asking::Asking;
 use super::bench::Bench;
 use super::metrics::Metrics;
 use super::rank::Rank;
@@ -126,11 +127,47 @@ impl Server {
         drop(self.process);
     }
 
+    /// Asks it to end, as an operator would.
+    pub fn terminate(self) -> Result<Ending> {
+        self.process.terminate();
+        Ok(Ending { server: self, asked: Instant::now() })
+    }
+
     /// Stops it as an operator would. That it had died, or that a thread panicked, is an error.
     pub fn stop(self) -> Result<()> {
         let panicked = self.log_lines()?.into_iter().find(|line| line.contains("panicked"));
         ensure!(panicked.is_none(), "the server panicked: {}", panicked.unwrap_or_default());
         self.process.stop()
+    }
+}
+
+/// A server that was asked to end.
+#[derive(Debug)]
+pub struct Ending {
+    server: Server,
+    asked: Instant,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Exit {
+    pub is_success: bool,
+    /// Since it was asked.
+    pub after: Duration,
+}
+
+impl Ending {
+    /// What its readiness says; one that does not answer any more is not ready either.
+    pub fn is_ready(&self) -> Result<bool> {
+        let request = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        let answer = Asking::connect(self.server.admin).and_then(|mut asking| asking.answer(request));
+        Ok(answer.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 ")))
+    }
+
+    /// Waits until it is gone, at most for `limit`.
+    pub fn exits_within(mut self, limit: Duration) -> Result<Option<Exit>> {
+        let status = self.server.process.ended_within(limit)?;
+        Ok(status.map(|status| Exit { is_success: status.success(), after: self.asked.elapsed() }))
     }
 }
 

@@ -40,7 +40,8 @@ pub fn come_and_go(bench: &Bench) -> Result<Findings> {
     Ok(findings)
 }
 
-fn publish_to(asking: &mut Asking, topics: std::ops::Range<usize>) -> Result<()> {
+/// Publishes one event to each of these topics.
+pub fn publish_to(asking: &mut Asking, topics: std::ops::Range<usize>) -> Result<()> {
     let mut body = String::new();
     for topic in topics {
         writeln!(body, r#"{{"topic":"once/{topic}","data":"x"}}"#)?;

@@ -89,14 +89,16 @@ impl Process {
         String::from_utf8_lossy(&text[text.len().saturating_sub(LOG_SHOWN)..]).into_owned()
     }
 
-    fn terminate(&self) {
+    /// Asks it to end.
+    pub fn terminate(&self) {
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
             // Failing means it is gone already.
             let _ = kill_process(pid, Signal::TERM);
         }
     }
 
-    fn ended_within(&mut self, limit: Duration) -> Result<Option<ExitStatus>> {
+    /// How it ended, if it does within `limit`.
+    pub fn ended_within(&mut self, limit: Duration) -> Result<Option<ExitStatus>> {
         let deadline = Instant::now() + limit;
         loop {
             match self.child.try_wait()? {
