@@ -48,6 +48,7 @@ mod tokens;
 mod topics;
 mod tracer;
 mod usage;
+mod wall_clock;
 mod watch;
 
 use std::path::Path;
@@ -59,6 +60,7 @@ use serde_json::json;
 
 use crate::loadtest::{Folder, subject, write};
 use bench::Bench;
+pub use crash::clear;
 use finding::Findings;
 
 #[derive(Debug, clap::Args)]
@@ -130,6 +132,8 @@ const ROWS: &[Row] = &[
     Row { name: "H4", fault: "tokens refused for different reasons", run: refusals::tell_nothing_by_time, broken_by: &[] },
     Row { name: "H10", fault: "1,000 bad tokens a second", run: tokens::flood, broken_by: &[] },
     Row { name: "B1", fault: "ids from before a crash", run: resume::after_a_restart, broken_by: &[] },
+    Row { name: "B2", fault: "the wall clock jumps back", run: wall_clock::goes_back, broken_by: &[] },
+    Row { name: "B3", fault: "the wall clock jumps forward, and back", run: wall_clock::goes_forward, broken_by: &[] },
     Row { name: "B6", fault: "resumes from the log while it is written", run: replays::meet_live_events, broken_by: &[] },
     Row { name: "B7", fault: "very many replay at once", run: replays::storm, broken_by: &[] },
     Row { name: "B11", fault: "retention passes a slow reader", run: replays::outrun, broken_by: &["--retain-events=1000000"] },

@@ -1,5 +1,6 @@
 //! Proves what a server does under load: starts it, runs the load generator against it, keeps the report.
 
+mod compare;
 pub mod process;
 pub mod subject;
 mod yardstick;
@@ -11,8 +12,8 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+use crate::loadtest::compare::Other;
 use crate::loadtest::subject::Subject;
-use crate::loadtest::yardstick::{Pair, Yardstick};
 use crate::{program, workspace};
 
 /// What the load generator exits with when something was lost, repeated, reordered or not published.
@@ -74,8 +75,12 @@ pub struct Args {
     /// Also run the load against a bare loop of sends, in turns, and print the ratio of CPU per delivery
     #[arg(long, conflicts_with = "url")]
     yardstick: bool,
-    /// How many pairs of runs the yardstick takes
-    #[arg(long, default_value_t = 3, requires = "yardstick")]
+    /// Run the load on a server with a log of this durability, in turns with one that has none, and print the ratio of CPU
+    /// per delivery
+    #[arg(long, value_name = "DURABILITY", conflicts_with_all = ["url", "yardstick"])]
+    log: Option<String>,
+    /// How many pairs of runs are compared
+    #[arg(long, default_value_t = 5)]
     pairs: usize,
     /// More flags for the load generator, behind `--`
     #[arg(last = true)]
@@ -84,7 +89,10 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<()> {
     let folder = Folder::take("loadtest")?;
-    if args.yardstick { compare(&args, folder.path()) } else { measure(&args, folder.path()) }
+    match Other::of(&args) {
+        Some(other) => compare::run(&args, other, folder.path()),
+        None => measure(&args, folder.path()),
+    }
 }
 
 /// A folder of the target directory for what a chore writes, held by one run at a time: two would mix up their files,
@@ -123,40 +131,6 @@ fn measure(args: &Args, dir: &Path) -> Result<()> {
     let report = dir.join("report.json");
     let whole = load(args, subject, &report, &[])?;
     println!("report: {}", report.display());
-    ensure!(whole, "not everything arrived as it should");
-    Ok(())
-}
-
-/// Runs of the same load on the server and on the bare loop, in turns.
-fn compare(args: &Args, dir: &Path) -> Result<()> {
-    ensure!(args.rate > 0.0, "the yardstick measures deliveries: --rate must not be 0");
-    ensure!(args.topics_per_subscriber == 1, "the bare loop has one topic on each stream");
-    subject::build(&[("sse-server", "sse-server"), ("sse-loadgen", "sse-loadgen"), ("sse-benches", "bare_loop")])?;
-    let mut pairs = Vec::new();
-    let mut whole = true;
-    for number in 1..=args.pairs {
-        let server_json = dir.join(format!("pair-{number}-server.json"));
-        let bare_json = dir.join(format!("pair-{number}-bare.json"));
-        let quiet: &[&str] = if number == 1 { &[] } else { &["--quiet"] };
-        // Who goes first alternates, so that a machine that slows down or warms up favours nobody.
-        for is_server in [number % 2 == 1, number % 2 == 0] {
-            if is_server {
-                whole &= load(args, args.server(dir)?, &server_json, quiet)?;
-            } else {
-                load(&args.in_http1(), Subject::bare_loop(dir)?, &bare_json, &["--quiet"])?;
-            }
-        }
-        let pair = Pair::of(&read(&server_json)?, &read(&bare_json)?)?;
-        println!("pair {number} of {}: {pair}", args.pairs);
-        pairs.push(pair);
-    }
-    let yardstick = Yardstick::new(pairs)?;
-    println!("{yardstick}");
-    let mut report = read(&dir.join("pair-1-server.json"))?;
-    report["yardstick"] = yardstick.to_json();
-    let path = dir.join("report.json");
-    write(&path, &report)?;
-    println!("report: {}", path.display());
     ensure!(whole, "not everything arrived as it should");
     Ok(())
 }

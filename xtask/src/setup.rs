@@ -31,6 +31,7 @@ const NEEDS: &[Need] = &[
     Need { command: "haproxy", package: "haproxy", why: "proxies" },
     Need { command: "caddy", package: "caddy", why: "proxies" },
     Need { command: "varnishd", package: "varnish", why: "proxies" },
+    Need { command: "cc", package: "gcc", why: "faults: a wall clock that jumps" },
     Need { command: "c++", package: "g++", why: "the engine of the fuzz targets" },
 ];
 

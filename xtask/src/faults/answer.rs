@@ -12,6 +12,8 @@ pub struct Answer {
     text: Vec<u8>,
     head: Option<Head>,
     pub events: Vec<Event>,
+    /// Comments that came.
+    pub heartbeats: usize,
     /// What `retry:` said last.
     pub retry: Option<Duration>,
     /// The last chunk has come: the stream was ended, not broken off.
@@ -106,6 +108,7 @@ impl Answer {
         let mut has_data = false;
         for (name, value) in block.lines().filter_map(|line| line.split_once(": ")) {
             match name {
+                "" => self.heartbeats += 1,
                 "event" => event.kind = value.to_owned(),
                 "id" => event.id = value.to_owned(),
                 "data" => (event.data, has_data) = (value.to_owned(), true),

@@ -1,4 +1,5 @@
-//! The same load on the server and on a bare loop of `send` calls, in pairs, so that a machine's mood hits both.
+//! The same load on the server and on something else, a bare loop of `send` calls or the server without a log: in pairs, so
+//! that a machine's mood hits both.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pair {
     server: Run,
-    bare: Run,
+    other: Run,
 }
 
 /// What a pair compares of one run.
@@ -23,14 +24,14 @@ struct Run {
 
 impl Pair {
     /// From the reports of both runs.
-    pub fn of(server: &Value, bare: &Value) -> Result<Self> {
+    pub fn of(server: &Value, other: &Value) -> Result<Self> {
         let server = Run::of(server).context("the server's CPU per delivery is not known")?;
-        let bare = Run::of(bare).context("the bare loop's CPU per delivery is not known")?;
-        Ok(Self { server, bare })
+        let other = Run::of(other).context("the other's CPU per delivery is not known")?;
+        Ok(Self { server, other })
     }
 
     fn ratio(self) -> f64 {
-        self.server.cost / self.bare.cost
+        self.server.cost / self.other.cost
     }
 }
 
@@ -43,22 +44,24 @@ impl Run {
 
 impl Display for Pair {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { server, bare } = self;
-        write!(f, "server {:.2} us, bare loop {:.2} us, ratio {:.3}; ", server.cost, bare.cost, self.ratio())?;
-        write!(f, "to the last one {:.1} ms, bare loop {:.1} ms", server.last, bare.last)
+        let Self { server, other } = self;
+        write!(f, "server {:.2} us, other {:.2} us, ratio {:.3}; ", server.cost, other.cost, self.ratio())?;
+        write!(f, "to the last one {:.1} ms, other {:.1} ms", server.last, other.last)
     }
 }
 
 /// All pairs of a loadtest.
 #[derive(Debug)]
 pub struct Yardstick {
+    /// What the server is compared with.
+    other: &'static str,
     pairs: Vec<Pair>,
 }
 
 impl Yardstick {
-    pub fn new(pairs: Vec<Pair>) -> Result<Self> {
+    pub fn new(other: &'static str, pairs: Vec<Pair>) -> Result<Self> {
         ensure!(!pairs.is_empty(), "there must be at least one pair");
-        Ok(Self { pairs })
+        Ok(Self { other, pairs })
     }
 
     /// The middle of a figure over the pairs, the least and the greatest.
@@ -80,13 +83,14 @@ impl Yardstick {
         let pair = |pair: &Pair| {
             json!({
                 "server_us": pair.server.cost,
-                "bare_us": pair.bare.cost,
+                "other_us": pair.other.cost,
                 "ratio": pair.ratio(),
                 "server_last_ms": pair.server.last,
-                "bare_last_ms": pair.bare.last,
+                "other_last_ms": pair.other.last,
             })
         };
         json!({
+            "other": self.other,
             "ratio_median": median,
             "ratio_min": least,
             "ratio_max": greatest,
@@ -98,14 +102,11 @@ impl Yardstick {
 impl Display for Yardstick {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let (median, least, greatest) = self.ratios();
-        let count = self.pairs.len();
-        writeln!(
-            f,
-            "CPU per delivery against the bare loop: {median:.3} (median of {count}, {least:.3} to {greatest:.3})"
-        )?;
+        let (count, name) = (self.pairs.len(), self.other);
+        writeln!(f, "CPU per delivery against {name}: {median:.3} (median of {count}, {least:.3} to {greatest:.3})")?;
         let (server, ..) = self.spread(|pair| pair.server.last);
-        let (bare, ..) = self.spread(|pair| pair.bare.last);
-        write!(f, "publish to the last subscriber: {server:.1} ms, bare loop {bare:.1} ms (medians of {count})")
+        let (other, ..) = self.spread(|pair| pair.other.last);
+        write!(f, "publish to the last subscriber: {server:.1} ms, {name} {other:.1} ms (medians of {count})")
     }
 }
 
@@ -115,14 +116,15 @@ mod tests {
 
     fn yardstick(ratios: &[f64]) -> Yardstick {
         let run = |cost| Run { cost, last: 1.0 };
-        Yardstick::new(ratios.iter().map(|ratio| Pair { server: run(ratio * 2.0), bare: run(2.0) }).collect()).unwrap()
+        let pair = |ratio: &f64| Pair { server: run(ratio * 2.0), other: run(2.0) };
+        Yardstick::new("the bare loop", ratios.iter().map(pair).collect()).unwrap()
     }
 
     #[test]
     fn the_median_stands_for_the_pairs() {
         assert_eq!(yardstick(&[3.0, 1.0, 2.0]).ratios(), (2.0, 1.0, 3.0));
         assert_eq!(yardstick(&[3.0, 1.0]).ratios(), (2.0, 1.0, 3.0));
-        assert!(Yardstick::new(Vec::new()).is_err());
+        assert!(Yardstick::new("nothing", Vec::new()).is_err());
         assert_eq!(yardstick(&[1.5]).to_json()["pairs"][0]["ratio"], 1.5);
     }
 

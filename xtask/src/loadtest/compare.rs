@@ -1,0 +1,90 @@
+//! The same load on the server and on something else, in turns.
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+
+use super::subject::{self, Subject};
+use super::yardstick::{Pair, Yardstick};
+use super::{Args, load, read, write};
+use crate::faults::clear;
+
+/// What the server is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Other {
+    /// A loop that does nothing but send.
+    BareLoop,
+    /// The same server, which then has a log, without one.
+    Memory,
+}
+
+impl Other {
+    pub fn of(args: &Args) -> Option<Self> {
+        args.log.as_ref().map(|_| Self::Memory).or(args.yardstick.then_some(Self::BareLoop))
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::BareLoop => "the bare loop",
+            Self::Memory => "memory mode",
+        }
+    }
+
+    fn run(self, args: &Args, dir: &Path, report: &Path) -> Result<bool> {
+        match self {
+            Self::BareLoop => load(&args.in_http1(), Subject::bare_loop(dir)?, report, &["--quiet"]),
+            Self::Memory => load(args, args.server(dir)?, report, &["--quiet"]),
+        }
+    }
+}
+
+/// Runs pairs and prints what they come to.
+pub fn run(args: &Args, other: Other, dir: &Path) -> Result<()> {
+    ensure!(args.rate > 0.0, "deliveries are compared: --rate must not be 0");
+    if other == Other::BareLoop {
+        ensure!(args.topics_per_subscriber == 1, "the bare loop has one topic on each stream");
+        subject::build(&[("sse-benches", "bare_loop")])?;
+    }
+    subject::build(&[("sse-server", "sse-server"), ("sse-loadgen", "sse-loadgen")])?;
+    let mut pairs = Vec::new();
+    let mut whole = true;
+    for number in 1..=args.pairs {
+        let server_json = dir.join(format!("pair-{number}-server.json"));
+        let other_json = dir.join(format!("pair-{number}-other.json"));
+        let quiet: &[&str] = if number == 1 { &[] } else { &["--quiet"] };
+        // Who goes first alternates, so that a machine that slows down or warms up favours nobody.
+        for is_server in [number % 2 == 1, number % 2 == 0] {
+            if is_server {
+                let args = args.with_log(dir)?;
+                whole &= load(&args, args.server(dir)?, &server_json, quiet)?;
+            } else {
+                other.run(args, dir, &other_json)?;
+            }
+        }
+        let pair = Pair::of(&read(&server_json)?, &read(&other_json)?)?;
+        println!("pair {number} of {}: {pair}", args.pairs);
+        pairs.push(pair);
+    }
+    let yardstick = Yardstick::new(other.name(), pairs)?;
+    println!("{yardstick}");
+    let mut report = read(&dir.join("pair-1-server.json"))?;
+    report["yardstick"] = yardstick.to_json();
+    let path = dir.join("report.json");
+    write(&path, &report)?;
+    println!("report: {}", path.display());
+    ensure!(whole, "not everything arrived as it should");
+    Ok(())
+}
+
+impl Args {
+    /// With an empty log for the server, if it is to have one.
+    fn with_log(&self, dir: &Path) -> Result<Self> {
+        let Some(durability) = &self.log else { return Ok(self.clone()) };
+        let data = dir.join("data");
+        clear(&data)?;
+        let mut args = self.clone();
+        args.server_arg.push(format!("--data-dir={}", data.display()));
+        args.server_arg.push(format!("--durability={durability}"));
+        Ok(args)
+    }
+}
