@@ -2,7 +2,7 @@
 
 import { Parser } from "./parser.js";
 
-/** What the server recommends unless it says otherwise. */
+/** How long to wait before the server has said it. */
 const RETRY_MS = 3_000;
 /** What a `Retry-After` may make us wait. */
 const RETRY_AFTER_MS_MAX = 300_000;
@@ -16,7 +16,7 @@ export class Connection {
   #url;
   #options;
   #tell;
-  #retryMs = RETRY_MS;
+  #retryMs;
   /** Attempts in a row that opened no stream. */
   #failures = 0;
   /** @type {AbortController | undefined} */
@@ -38,6 +38,7 @@ export class Connection {
     this.#options = options;
     this.#tell = tell;
     this.lastEventId = lastEventId;
+    this.#retryMs = Math.min(RETRY_MS, options.backoffMaxMs ?? RETRY_MS);
     void this.#connect();
   }
 

@@ -59,8 +59,14 @@ for (const { name, protocol, certificate, flags } of transports) {
       return follower;
     }
 
-    test(`gets ${EVENTS} events of every awkward shape exactly`, async () => {
-      const server = await start();
+    // Streams of HTTP/2 are never compressed.
+    for (const encoding of protocol === "h2" ? [undefined] : [undefined, "gzip"]) {
+      const how = encoding ? "compressed" : "as they are";
+      test(`gets ${EVENTS} events of every awkward shape exactly, ${how}`, () => getsEvents(encoding));
+    }
+
+    async function getsEvents(encoding) {
+      const server = await start("--compression", encoding ? "on" : "off", "--compression-followers-min", "1");
       const heads = await browser.streamHeads();
       const follower = await follow(`${server.url}/events/awkward`);
       await follower.opened();
@@ -77,13 +83,14 @@ for (const { name, protocol, certificate, flags } of transports) {
       assert.equal(wrong, -1, `${brief(follower.events[wrong])} is not ${brief(published[wrong])}`);
       assert.equal(follower.events.length, EVENTS);
       assert.equal(follower.opens, 1, "nothing made it reconnect");
-      assert.deepEqual(heads.map((head) => head.protocol), [protocol]);
-    });
+      assert.deepEqual(heads.map((head) => [head.protocol, fieldOf(head, "content-encoding")]), [[protocol, encoding]]);
+    }
 
     test("misses nothing over a crash of a server with a data directory", async () => {
       const dataDir = await mkdtemp(join(tmpdir(), "sse-data-"));
       opened.push(() => rm(dataDir, { recursive: true, force: true }));
-      let server = await start("--data-dir", dataDir);
+      const flags = ["--data-dir", dataDir, "--compression-followers-min", "1"];
+      let server = await start(...flags);
       const proxy = await Proxy.start(server.address);
       opened.push(() => proxy.stop());
       const { port } = new URL(proxy.url);
@@ -100,7 +107,7 @@ for (const { name, protocol, certificate, flags } of transports) {
       // Some are on their way when the server dies: what it has said to have, it has.
       await follower.received(1);
       await server.kill();
-      server = await start("--data-dir", dataDir);
+      server = await start(...flags);
       await publish(60);
       proxy.target = server.address;
       await follower.opened(2);
@@ -146,6 +153,11 @@ for (const { name, protocol, certificate, flags } of transports) {
       }
     });
   });
+}
+
+/** A field of a head, whose names are written as they came. */
+function fieldOf(head, name) {
+  return Object.entries(head.headers).find(([field]) => field.toLowerCase() === name)?.[1];
 }
 
 /** Equality without the megabyte of difference that an assertion would print. */

@@ -179,7 +179,7 @@ fn leaves(proxy: Proxy, silent: &Server, findings: &mut Findings) -> Result<()> 
     ensure!(wait_for(WAIT, || says("\"connected\""))?.is_some(), "the server tells of no stream");
     drop(socket);
     let gone = wait_for(LEFT_WITHIN * 2, || says("\"disconnected\""))?;
-    let took = seconds_or_over(gone, LEFT_WITHIN * 2);
+    let took = seconds_or_over(gone, LEFT_WITHIN);
     findings.at_most("until a client that left is gone", took, LEFT_WITHIN.as_secs_f64(), "s");
     proxy.stop()
 }

@@ -33,6 +33,7 @@ pub const KINDS: &[Kind] = &[
     Kind { name: "nginx-default", is_configured: false, must_fail: false, log: Some("access.log"), command: nginx_default },
     Kind { name: "nginx-buffering", is_configured: false, must_fail: true, log: None, command: nginx_buffering },
     Kind { name: "haproxy", is_configured: true, must_fail: false, log: Some("output.log"), command: haproxy },
+    Kind { name: "haproxy-default", is_configured: false, must_fail: true, log: None, command: haproxy_default },
     Kind { name: "caddy", is_configured: true, must_fail: false, log: None, command: caddy },
     Kind { name: "varnish", is_configured: true, must_fail: false, log: None, command: varnish },
 ];
@@ -180,6 +181,21 @@ fn haproxy(site: &Site) -> Result<Command> {
     )?;
     let mut command = Command::new("haproxy");
     command.arg("-db").arg("-f").arg(copy).env(IDLE_TIMEOUT, site.idle_timeout_text());
+    Ok(command)
+}
+
+/// Without what its file of `deploy/` asks for beyond addresses and timeouts.
+fn haproxy_default(site: &Site) -> Result<Command> {
+    let config = site.write(
+        "haproxy.cfg",
+        &format!(
+            "defaults\n    mode http\n    timeout connect 5s\n    timeout client 60s\n    timeout server 60s\n\
+             frontend web\n    bind {}\n    default_backend sse\nbackend sse\n    server sse {}\n",
+            site.listen, site.server
+        ),
+    )?;
+    let mut command = Command::new("haproxy");
+    command.arg("-db").arg("-f").arg(config);
     Ok(command)
 }
 
