@@ -75,9 +75,12 @@ pub struct Args {
     /// Also run the load against a bare loop of sends, in turns, and print the ratio of CPU per delivery
     #[arg(long, conflicts_with = "url")]
     yardstick: bool,
+    /// Run the load on compressed streams, in turns with streams that are not, and print the ratios of CPU and of bytes
+    #[arg(long, conflicts_with_all = ["url", "yardstick", "http2"])]
+    against_plain: bool,
     /// Run the load on a server with a log of this durability, in turns with one that has none, and print the ratio of CPU
     /// per delivery
-    #[arg(long, value_name = "DURABILITY", conflicts_with_all = ["url", "yardstick"])]
+    #[arg(long, value_name = "DURABILITY", conflicts_with_all = ["url", "yardstick", "against_plain"])]
     log: Option<String>,
     /// How many pairs of runs are compared
     #[arg(long, default_value_t = 5)]

@@ -16,17 +16,21 @@ pub enum Other {
     BareLoop,
     /// The same server, which then has a log, without one.
     Memory,
+    /// The same server, whose streams are then compressed, with streams that are not.
+    Plain,
 }
 
 impl Other {
     pub fn of(args: &Args) -> Option<Self> {
-        args.log.as_ref().map(|_| Self::Memory).or(args.yardstick.then_some(Self::BareLoop))
+        let memory = args.log.as_ref().map(|_| Self::Memory);
+        memory.or(args.yardstick.then_some(Self::BareLoop)).or(args.against_plain.then_some(Self::Plain))
     }
 
     fn name(self) -> &'static str {
         match self {
             Self::BareLoop => "the bare loop",
             Self::Memory => "memory mode",
+            Self::Plain => "streams as they are",
         }
     }
 
@@ -34,6 +38,10 @@ impl Other {
         match self {
             Self::BareLoop => load(&args.in_http1(), Subject::bare_loop(dir)?, report, &["--quiet"]),
             Self::Memory => load(args, args.server(dir)?, report, &["--quiet"]),
+            Self::Plain => {
+                let args = Args { gzip: false, ..args.clone() };
+                load(&args, args.server(dir)?, report, &["--quiet"])
+            }
         }
     }
 }
@@ -55,7 +63,7 @@ pub fn run(args: &Args, other: Other, dir: &Path) -> Result<()> {
         // Who goes first alternates, so that a machine that slows down or warms up favours nobody.
         for is_server in [number % 2 == 1, number % 2 == 0] {
             if is_server {
-                let args = args.with_log(dir)?;
+                let args = Args { gzip: args.gzip || other == Other::Plain, ..args.with_log(dir)? };
                 whole &= load(&args, args.server(dir)?, &server_json, quiet)?;
             } else {
                 other.run(args, dir, &other_json)?;

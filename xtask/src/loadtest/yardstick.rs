@@ -20,6 +20,8 @@ struct Run {
     cost: f64,
     /// Milliseconds from publishing to the last subscriber, the median over the events.
     last: f64,
+    /// Bytes of each delivered event on its connection.
+    bytes: f64,
 }
 
 impl Pair {
@@ -38,7 +40,9 @@ impl Pair {
 impl Run {
     fn of(report: &Value) -> Option<Self> {
         let cost = report["server"]["cpu_us_per_delivery"].as_f64().filter(|cost| *cost > 0.0)?;
-        Some(Self { cost, last: report["delivery"]["last_subscriber"]["p50_ms"].as_f64()? })
+        let delivery = &report["delivery"];
+        let bytes = delivery["bytes"].as_f64()? / delivery["delivered"].as_f64()?;
+        Some(Self { cost, last: delivery["last_subscriber"]["p50_ms"].as_f64()?, bytes })
     }
 }
 
@@ -46,6 +50,7 @@ impl Display for Pair {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self { server, other } = self;
         write!(f, "server {:.2} us, other {:.2} us, ratio {:.3}; ", server.cost, other.cost, self.ratio())?;
+        write!(f, "{:.0} B, other {:.0} B; ", server.bytes, other.bytes)?;
         write!(f, "to the last one {:.1} ms, other {:.1} ms", server.last, other.last)
     }
 }
@@ -87,6 +92,8 @@ impl Yardstick {
                 "ratio": pair.ratio(),
                 "server_last_ms": pair.server.last,
                 "other_last_ms": pair.other.last,
+                "server_bytes": pair.server.bytes,
+                "other_bytes": pair.other.bytes,
             })
         };
         json!({
@@ -115,7 +122,7 @@ mod tests {
     use super::*;
 
     fn yardstick(ratios: &[f64]) -> Yardstick {
-        let run = |cost| Run { cost, last: 1.0 };
+        let run = |cost| Run { cost, last: 1.0, bytes: 1.0 };
         let pair = |ratio: &f64| Pair { server: run(ratio * 2.0), other: run(2.0) };
         Yardstick::new("the bare loop", ratios.iter().map(pair).collect()).unwrap()
     }
@@ -130,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_report_without_figures_is_refused() {
-        let last = json!({"last_subscriber": {"p50_ms": 1.0}});
+        let last = json!({"last_subscriber": {"p50_ms": 1.0}, "bytes": 300, "delivered": 1});
         let report = json!({"server": {"cpu_us_per_delivery": 3.0}, "delivery": last});
         assert_eq!(Pair::of(&report, &report).unwrap().ratio(), 1.0);
         assert!(Pair::of(&json!({"server": null}), &report).is_err());
