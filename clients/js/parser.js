@@ -68,8 +68,10 @@ export class Parser {
 
   #dispatch() {
     const [type, data, id] = [this.#type, this.#data, this.#id];
-    [this.#type, this.#data, this.#id, this.#chars] = ["", [], undefined, 0];
-    // Without data it is none, as a heartbeat is; an id by itself is kept for the next, which the server never sends.
-    if (data.length > 0) this.#onEvent(type || "message", data.join("\n"), id);
+    [this.#type, this.#data, this.#chars] = ["", [], 0];
+    // Without data it is none, as a heartbeat is; an id by itself, which the server never sends, is the next event's.
+    if (data.length === 0) return;
+    this.#id = undefined;
+    this.#onEvent(type || "message", data.join("\n"), id);
   }
 }

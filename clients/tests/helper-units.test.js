@@ -11,7 +11,7 @@ import { waitFor } from "./wait.js";
 describe("The parser", () => {
   const stream =
     "\uFEFFretry: 250\n\n: ping\n\nid: 1\ndata: one\n\nevent: two words\r\nid:2\r\ndata:two\r\ndata\r\ndata:  lines\r\n\r\n" +
-    "data: a\rdata: b\r\rid: no\0\ndata: keeps no id\n\nevent: nothing\n\nretry: -5\nunknown: x\ndata: end\n\ndata: unfinished";
+    "data: a\rdata: b\r\rid: no\0\ndata: keeps no id\n\nevent: nothing\n\nretry: -5\nunknown: x\ndata: end\n\nid: 7\n\ndata: seven\n\ndata: unfinished";
   const expected = [
     ["retry", 250],
     ["message", "one", "1"],
@@ -19,6 +19,7 @@ describe("The parser", () => {
     ["message", "a\nb", undefined],
     ["message", "keeps no id", undefined],
     ["message", "end", undefined],
+    ["message", "seven", "7"],
   ];
 
   function parse(pieces) {

@@ -72,11 +72,10 @@ impl Tasks {
             if !self.ready.take(&mut self.round) {
                 return Poll::Pending;
             }
-            let mut is_connection_ready = false;
-            for key in std::mem::take(&mut self.round).drain(..) {
-                is_connection_ready |= key == CONNECTION;
-                self.poll_stream(key);
-            }
+            let mut round = std::mem::take(&mut self.round);
+            let is_connection_ready = round.contains(&CONNECTION);
+            round.drain(..).for_each(|key| self.poll_stream(key));
+            self.round = round;
             if is_connection_ready {
                 let waker = self.connection.begin();
                 if connection.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
