@@ -1,9 +1,11 @@
 //! What is asked of a proxy: that streams pass as if it were not there.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use super::proxy::{Kind, Proxy};
 use super::{raw, smuggling};
@@ -12,6 +14,8 @@ use crate::faults::crowd::{Crowd, request};
 use crate::faults::finding::Findings;
 use crate::faults::publisher::{Publisher, numbered};
 use crate::faults::server::Server;
+use crate::loadtest::read;
+use crate::{program, workspace};
 
 /// The longest silence that proxies allow here: a few seconds, to see streams outlive it.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -47,6 +51,7 @@ pub fn through(kind: &Kind, bench: &Bench, findings: &mut Findings) -> Result<()
     requests(&proxy, findings)?;
     topics_in_paths(&proxy, &server, findings)?;
     mercure(&proxy, findings)?;
+    compressed(&proxy, bench, findings)?;
     leaves(start("patient", &silent, PATIENT)?, &silent, findings)?;
     if kind.is_configured {
         keeps_connections(&proxy, &server, findings)?;
@@ -164,6 +169,24 @@ fn mercure(proxy: &Proxy, findings: &mut Findings) -> Result<()> {
     crowd.read_until(WAIT, |crowd| !crowd.members()[0].answer.events.is_empty())?;
     let came = crowd.members()[0].answer.events.first();
     findings.is_so("a Mercure hub", came.is_some_and(|event| event.data == "a book" && answer.contains(&event.id)));
+    Ok(())
+}
+
+/// What the server compresses arrives as it is, at once: the load generator decodes and verifies each stream.
+fn compressed(proxy: &Proxy, bench: &Bench, findings: &mut Findings) -> Result<()> {
+    /// Uncompressed they have half as many again, and their ids.
+    const BYTES_MAX: f64 = 200.0;
+    let (url, report) = (format!("http://{}/events/{{topic}}", proxy.address), bench.file("compressed.json"));
+    let mut command = Command::new(workspace::target().join("release/sse-loadgen"));
+    command.args(["--follow-url", &url, "--publish-url", &url, "--subscribers=20", "--topics=1", "--rate=100"]);
+    command.args(["--seconds=1", "--event-bytes=300", "--gzip", "--quiet", "--json"]).arg(&report);
+    program::run(&mut command)?;
+    let report = read(&report)?;
+    let delivery = &report["delivery"];
+    let figure = |name: &str| delivery.pointer(name).and_then(Value::as_f64).unwrap_or(f64::NAN);
+    findings.at_most("compressed: an event's delay, p90", figure("/latency/p90_ms"), ms(DELAY_MAX), "ms");
+    findings.at_most("compressed: bytes of an event of 300", figure("/bytes") / figure("/delivered"), BYTES_MAX, "");
+    findings.is_so("compressed: every stream is whole", report["whole"] == true);
     Ok(())
 }
 
