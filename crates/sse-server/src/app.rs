@@ -25,6 +25,7 @@ use crate::limits::{Exceeded, Limits};
 use crate::presence::{Presence, SUBSCRIPTION_TOPICS};
 use crate::signals::Signals;
 use crate::tls::Tls;
+use crate::vital::Vitals;
 use crate::writer::{WriterSettings, Writers};
 
 /// One server's state.
@@ -51,6 +52,8 @@ pub(crate) struct App {
     /// The window of the drain, once it has begun.
     pub(crate) drain: watch::Sender<Option<Duration>>,
     pub(crate) metrics: Option<PrometheusHandle>,
+    /// Tells of threads that the server cannot go on without.
+    pub(crate) vitals: Vitals,
 }
 
 impl App {
@@ -61,7 +64,7 @@ impl App {
         opened: Option<(Arc<DiskLog>, LogContents)>,
         metrics: Option<PrometheusHandle>,
     ) -> io::Result<Arc<Self>> {
-        let signals = Signals::new();
+        let (signals, vitals) = (Signals::new(), Vitals::default());
         let mut builder = Hub::builder().config(hub_config(&config));
         let log = opened.map(|(log, contents)| {
             let durability = event_log::durability(&config);
@@ -69,11 +72,11 @@ impl App {
             log
         });
         let hub = builder.build().map_err(io::Error::other)?;
-        let log = log.map(|log| EventLog::start(&hub, log, &config)).transpose()?;
+        let log = log.map(|log| EventLog::start(&hub, log, &config, &vitals)).transpose()?;
         let access = Gate::new(&config, &signals)?;
         let compressors = Compressors::new(&config, signals.clone());
         let settings = WriterSettings::new(&config, signals.clone(), access.revocations.clone(), compressors);
-        let start = |count: NonZeroUsize| Writers::start(count.get(), &settings);
+        let start = |count: NonZeroUsize| Writers::start(count.get(), &settings, &vitals);
         let writers = config.writers.map(start).transpose()?;
         let tls = Tls::new(&config, &signals)?;
         let presence = config.subscriptions.then(|| Presence::new(hub.clone(), signals.clone()));
@@ -91,6 +94,7 @@ impl App {
             user_agents: Interner::default(),
             drain: watch::Sender::new(None),
             metrics,
+            vitals,
             config,
         }))
     }

@@ -14,6 +14,7 @@ use sse_hub::{
 
 use crate::config::{self, Config};
 use crate::fan_out::publishing;
+use crate::vital::Vitals;
 
 /// Threads that read the log: a slow read holds up one, and live streams none.
 const READERS: usize = 2;
@@ -113,13 +114,13 @@ impl EventLog {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub(crate) fn start(hub: &Hub, log: Arc<DiskLog>, config: &Config) -> io::Result<Self> {
+    pub(crate) fn start(hub: &Hub, log: Arc<DiskLog>, config: &Config, vitals: &Vitals) -> io::Result<Self> {
         let is_full = Arc::new(AtomicBool::new(!log.has_begun()));
         let mut threads = Threads::default();
         if let Some(committer) = hub.committer() {
             let sync_every = (hub.durability() == Durability::Interval).then_some(config.sync_interval);
             let keeper = Keeper::new(committer, log, sync_every, is_full.clone());
-            threads.committer = Some(std::thread::Builder::new().name("log".to_owned()).spawn(move || keeper.run())?);
+            threads.committer = Some(vitals.spawn("log".to_owned(), move || keeper.run())?);
         }
         for index in 0..READERS {
             let hub = hub.clone();
@@ -129,7 +130,7 @@ impl EventLog {
                     hub.serve_log_read(IDLE);
                 }
             };
-            threads.readers.push(std::thread::Builder::new().name(format!("log-reader-{index}")).spawn(read)?);
+            threads.readers.push(vitals.spawn(format!("log-reader-{index}"), read)?);
         }
         Ok(Self { hub: hub.clone(), is_full, threads: Mutex::new(threads) })
     }

@@ -10,7 +10,7 @@
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let server = Server::bind(Config::for_memory(8 << 30), None)?;
 //! println!("listening on {:?}", server.addresses()?.listen);
-//! server.run(async { /* until this completes */ }).await;
+//! server.run(async { /* until this completes */ }).await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -45,6 +45,7 @@ mod signals;
 mod stream;
 mod tls;
 mod transport;
+mod vital;
 mod writer;
 
 pub use config::{
@@ -53,5 +54,5 @@ pub use config::{
     PublishArgs, Ratio, RequiredClaims, Secret, SlowPolicy, SubscribeArgs, TokenArgs, TopicCompression, TopicLimits,
     TopicPattern, TopicRule, WebOrigin, reference_markdown,
 };
-pub use server::{Addresses, Server, StartError};
+pub use server::{Addresses, RunError, Server, StartError};
 pub use signals::HISTOGRAM_BUCKETS;

@@ -1,7 +1,9 @@
 //! Structured log lines on standard error, written by a thread of their own: a full pipe slows no stream.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::BufWriter;
 
+use metrics::counter;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -22,6 +24,23 @@ pub fn start(config: &Config) -> WorkerGuard {
         LogFormat::Json => subscriber.json().flatten_event(true).init(),
     }
     guard
+}
+
+/// Has panics logged as a line like any other, and counted. A panic ends what it happens in, a connection or a vital thread.
+pub fn report_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        counter!("sse_panics_total").increment(1);
+        let thread = std::thread::current();
+        let location = panic.location().map(ToString::to_string);
+        let backtrace = Some(Backtrace::capture()).filter(|trace| trace.status() == BacktraceStatus::Captured);
+        tracing::error!(
+            thread = thread.name(),
+            location,
+            reason = panic.payload_as_str(),
+            backtrace = backtrace.map(|trace| trace.to_string()),
+            "panicked"
+        );
+    }));
 }
 
 fn level(level: LogLevel) -> LevelFilter {

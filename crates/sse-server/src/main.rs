@@ -53,6 +53,7 @@ fn serve(config: Config) -> anyhow::Result<()> {
     }
     raise_descriptor_limit();
     let metrics = install_metrics()?;
+    logging::report_panics();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
     runtime.block_on(async {
         let ready_file = config.ready_file.clone();
@@ -60,7 +61,7 @@ fn serve(config: Config) -> anyhow::Result<()> {
         let addresses = server.addresses().context("reading the listeners' addresses")?;
         announce(&addresses, ready_file.as_deref())?;
         let shutdown = shutdown_signal().context("watching for signals")?;
-        server.run(shutdown).await;
+        server.run(shutdown).await?;
         anyhow::Ok(())
     })?;
     // Whatever still runs holds nothing that matters.

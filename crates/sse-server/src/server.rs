@@ -71,6 +71,13 @@ pub enum StartError {
     Setup(#[source] io::Error),
 }
 
+/// A part of the server panicked that it cannot go on without.
+#[derive(Debug, thiserror::Error)]
+#[error("{part} of the server failed, see the log")]
+pub struct RunError {
+    part: String,
+}
+
 impl Server {
     /// Binds every listener of the configuration. Call it inside a tokio runtime; a metrics recorder has to be installed
     /// before, and `metrics` is what `/metrics` shows of it.
@@ -100,7 +107,10 @@ impl Server {
 
     /// Serves until `shutdown` completes, then drains: new streams are asked to come back, those there are ended evenly over
     /// the drain window.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+    ///
+    /// # Errors
+    /// A [`RunError`], at once: streams are cut, and whoever watches over the process starts it anew.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         let Self { app, public, admin } = self;
         let mut tasks = tokio::task::JoinSet::new();
         for listener in public {
@@ -115,8 +125,15 @@ impl Server {
         tasks.spawn(keys(app.clone()));
         tasks.spawn(certificate(app.clone()));
         tasks.spawn(revocations(app.clone()));
-        shutdown.await;
-        drain(&app).await;
+        let outcome = tokio::select! {
+            () = shutdown => Ok(()),
+            thread = app.vitals.failed() => Err(RunError { part: thread }),
+            // They go on for ever.
+            _ = tasks.join_next() => Err(RunError { part: "a task".to_owned() }),
+        };
+        if outcome.is_ok() {
+            drain(&app).await;
+        }
         tasks.shutdown().await;
         let stopping = tokio::task::spawn_blocking(move || {
             if let Some(writers) = &app.writers {
@@ -128,6 +145,7 @@ impl Server {
         });
         // A writer that panicked has been logged.
         let _ = stopping.await;
+        outcome
     }
 }
 

@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::signals::Signals;
 use crate::stream::{Source, StreamPlan};
 use crate::transport::RawTransport;
+use crate::vital::Vitals;
 
 mod behind;
 mod deadlines;
@@ -117,13 +118,13 @@ impl Writers {
     ///
     /// # Errors
     /// When the system gives no thread or no poller.
-    pub(crate) fn start(count: usize, settings: &WriterSettings) -> io::Result<Self> {
+    pub(crate) fn start(count: usize, settings: &WriterSettings, vitals: &Vitals) -> io::Result<Self> {
         let placement = Arc::new(Placement::new(count));
         let start = |index: usize| {
             let (sender, receiver) = bounded(COMMANDS_MAX);
             let writer = WriterThread::new(receiver, settings.clone())?;
             let news = writer.news();
-            let thread = std::thread::Builder::new().name(format!("writer-{index}")).spawn(move || writer.run())?;
+            let thread = vitals.spawn(format!("writer-{index}"), move || writer.run())?;
             Ok(WriterHandle { commands: sender, news, thread: Mutex::new(Some(thread)) })
         };
         let handles = (0..count).map(start).collect::<io::Result<_>>()?;
