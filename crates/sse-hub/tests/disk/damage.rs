@@ -115,6 +115,23 @@ fn flipped_bits_after_a_crash_are_noticed() {
     flips_are_noticed(false);
 }
 
+/// The last event of a topic, in whose place the index names one of another topic, behind it.
+#[test]
+fn an_index_that_names_another_topics_event_is_noticed() {
+    let setting = Setting::new();
+    let (log, _) = setting.open();
+    append(&log, &[record(1, &["a"]), record(2, &["a"]), record(3, &["b"])]);
+    log.close(3).unwrap();
+    drop(log);
+    let database = rusqlite::Connection::open(setting.dir.path().join("log.sqlite")).unwrap();
+    database.execute_batch("UPDATE topic_index SET seq = 3 WHERE seq = 2").unwrap();
+    drop(database);
+    let (log, _) = setting.open();
+    assert_eq!(read(&log, &["a"], 0, 3), ["1", "lost:damaged>3"]);
+    assert_eq!(read(&log, &["b"], 0, 3), words([3]));
+    assert_eq!(read(&log, &["a", "b"], 0, 3), ["1", "3", "lost:damaged>3"]);
+}
+
 /// A cut is what a crash leaves: commits that were complete stay, the one that was not goes.
 #[test]
 fn a_cut_end_loses_only_what_was_not_complete() {

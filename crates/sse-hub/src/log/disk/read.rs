@@ -203,9 +203,11 @@ fn merge(connection: &Connection, exact: &[Followed], reading: &mut Reading<'_>)
             None => reading.take(sequence, None),
         }
     }
-    // Every topic has come to its last event; otherwise that is missing, or was dropped since the view was taken.
-    for (index, Followed { newest, name, .. }) in indexes.iter().zip(exact) {
-        if *newest <= up_to && *newest > index.after && !reading.is_told(*newest) {
+    // Every topic has come to its last event; otherwise that is missing, or was dropped since the view was taken. What counts
+    // is the events: a damaged index may name one of another topic.
+    for Followed { newest, name, .. } in exact {
+        let reached = reading.seen.get(name).copied().unwrap_or(after);
+        if *newest <= up_to && *newest > reached && !reading.is_told(*newest) {
             let trimmed_to = reading.topics.read().extent(name).trimmed_to;
             reading.lost(*newest, if trimmed_to >= *newest { GapReason::Trimmed } else { GapReason::Damaged });
         }
