@@ -4,6 +4,8 @@ import { Parser } from "./parser.js";
 
 /** How long to wait before the server has said it. */
 const RETRY_MS = 3_000;
+/** How often it is told that something came. */
+const ALIVE_MS = 5_000;
 /** What a `Retry-After` may make us wait. */
 const RETRY_AFTER_MS_MAX = 300_000;
 
@@ -24,6 +26,8 @@ export class Connection {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   #closed = false;
+  /** When anything came, or was asked for. */
+  #heardAt = 0;
   /** The id to resume after. */
   lastEventId;
 
@@ -53,6 +57,11 @@ export class Connection {
     const attempt = (this.#attempt = new AbortController());
     /** @type {import("./index.js").Failure} */
     let failure = { reason: "the stream ended" };
+    const silenceMs = this.#options.silenceMs ?? 60_000;
+    this.#heardAt = performance.now();
+    const watch = setInterval(() => {
+      if (performance.now() - this.#heardAt > silenceMs) attempt.abort(new Error("the server is silent"));
+    }, silenceMs / 4);
     try {
       const response = await this.#ask(attempt.signal);
       if (this.#closed) return;
@@ -61,7 +70,7 @@ export class Connection {
         this.#failures = 0;
         this.#tell({ kind: "open" });
         this.#compare(response.headers.get("last-event-id"));
-        await this.#read(response.body, attempt);
+        await this.#read(response.body, Math.min(ALIVE_MS, silenceMs / 4));
       } else {
         this.#failures++;
         failure = await refusal(response);
@@ -69,6 +78,8 @@ export class Connection {
     } catch (error) {
       this.#failures++;
       failure = { reason: error instanceof Error ? error.message : String(error) };
+    } finally {
+      clearInterval(watch);
     }
     // Whatever has not come by now is not waited for.
     attempt.abort();
@@ -102,33 +113,29 @@ export class Connection {
   }
 
   /**
-   * Reads to the end of the stream, or to a silence that is too long.
+   * Reads to the end of the stream.
    *
    * @param {ReadableStream<Uint8Array>} body
-   * @param {AbortController} attempt
+   * @param {number} aliveMs how often it is told that something came
    */
-  async #read(body, attempt) {
+  async #read(body, aliveMs) {
     const parser = new Parser(
       (type, data, id) => this.#event(type, data, id),
       (ms) => (this.#retryMs = ms),
     );
-    const silenceMs = this.#options.silenceMs ?? 60_000;
-    let heardAt = performance.now();
-    const watch = setInterval(() => {
-      if (performance.now() - heardAt > silenceMs) attempt.abort(new Error("the server is silent"));
-    }, silenceMs / 4);
-    try {
-      const reader = body.getReader();
-      const decoder = new TextDecoder();
-      for (;;) {
-        const { done, value } = await reader.read();
-        if (done || this.#closed) return;
-        heardAt = performance.now();
-        parser.push(decoder.decode(value, { stream: true }));
-        if (this.#closed) return;
+    const reader = body.getReader();
+    const decoder = new TextDecoder();
+    let toldAt = performance.now();
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done || this.#closed) return;
+      this.#heardAt = performance.now();
+      if (this.#heardAt - toldAt > aliveMs) {
+        toldAt = this.#heardAt;
+        this.#tell({ kind: "alive" });
       }
-    } finally {
-      clearInterval(watch);
+      parser.push(decoder.decode(value, { stream: true }));
+      if (this.#closed) return;
     }
   }
 

@@ -35,7 +35,7 @@ export interface Options {
   share?: boolean | string;
   /** The longest wait between two attempts, unless the server asks for more. 30 seconds. */
   backoffMaxMs?: number;
-  /** A stream on which nothing at all comes for so long is given up for a new one. More than two heartbeats: a minute. */
+  /** A stream, or an attempt at one, is given up for a new one when nothing at all comes for so long. More than two heartbeats: a minute. */
   silenceMs?: number;
 }
 

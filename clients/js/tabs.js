@@ -2,7 +2,7 @@
 //
 // Each tab remembers what it has seen. When the tab that leads is gone, in whatever way, the browser gives the lock to another,
 // which goes on after the last event that it has seen itself. What others have seen already they pass over; what they have
-// not, they ask for.
+// not, they ask for. A tab that leads but hangs, as some browsers have it with hidden ones, loses the lock to one that is seen.
 
 import { Connection } from "./connection.js";
 
@@ -31,6 +31,9 @@ export function canShare() {
 
 export class SharedConnection {
   #me = Math.random().toString(36).slice(2);
+  #name;
+  #url;
+  #options;
   #channel;
   #tell;
   #leaving = new AbortController();
@@ -40,6 +43,13 @@ export class SharedConnection {
   #isOpen = false;
   /** An answer to "missing" is on its way: what comes meanwhile is part of it. */
   #isAsking = false;
+  /** This tab waits for the lock. */
+  #isQueued = false;
+  #resign = () => {};
+  /** Until when the tab that leads need not be heard of. */
+  #patientUntil = 0;
+  #silenceMs;
+  #watch;
   lastEventId;
 
   /**
@@ -49,14 +59,19 @@ export class SharedConnection {
    * @param {(message: Message) => void} tell
    */
   constructor(name, url, options, tell) {
+    this.#name = name;
+    this.#url = url;
+    this.#options = options;
     this.#tell = tell;
     this.lastEventId = options.lastEventId;
+    // Longer than the tab that leads takes to give up a connection that is silent.
+    this.#silenceMs = (options.silenceMs ?? 60_000) * 1.5;
     this.#channel = new BroadcastChannel(name);
     this.#channel.onmessage = ({ data }) => this.#receive(data);
     this.#post({ kind: "hello" });
-    const lead = () => this.#lead(url, options);
-    // Refused only when this tab leaves before it ever leads.
-    navigator.locks.request(name, { signal: this.#leaving.signal }, lead).catch(() => {});
+    this.#heard(0);
+    this.#watch = setInterval(() => this.#look(), this.#silenceMs / 6);
+    this.#queue();
   }
 
   /** Whether this tab has the connection. */
@@ -65,29 +80,59 @@ export class SharedConnection {
   }
 
   close() {
+    clearInterval(this.#watch);
     this.#leaving.abort();
     this.#channel.close();
+    this.#connection?.close();
+    this.#connection = undefined;
+    this.#resign();
+  }
+
+  /** Waits for the lock, as all tabs but one do. */
+  #queue() {
+    if (this.#isQueued) return;
+    this.#isQueued = true;
+    const lead = () => {
+      this.#isQueued = false;
+      return this.#lead();
+    };
+    navigator.locks.request(this.#name, { signal: this.#leaving.signal }, lead).catch(() => this.#dismissed());
+  }
+
+  /** Has the connection until this tab leaves, or another takes the lock: it is held until the promise is done. */
+  #lead() {
+    if (this.#leaving.signal.aborted) return Promise.resolve();
+    this.#isAsking = false;
+    this.#connection?.close();
+    this.#connection = new Connection(this.#url, this.#options, this.lastEventId, (message) => this.#lived(message));
+    this.#post({ kind: "leading" });
+    return new Promise((resolve) => (this.#resign = () => resolve(undefined)));
+  }
+
+  /** Another tab has taken the lock, as this one had not been heard of. */
+  #dismissed() {
+    if (this.#leaving.signal.aborted) return;
+    this.#connection?.close();
+    this.#connection = undefined;
+    this.#heard(0);
+    this.#queue();
   }
 
   /**
-   * Has the connection for as long as this tab stays: the lock is held until the promise is done.
+   * The tab that leads is there, and need not be heard of for so long and the usual time.
    *
-   * @param {string} url
-   * @param {import("./index.js").Options} options
+   * @param {number} waitMs
    */
-  #lead(url, options) {
-    const { signal } = this.#leaving;
-    if (signal.aborted) return Promise.resolve();
-    this.#isAsking = false;
-    this.#connection = new Connection(url, options, this.lastEventId, (message) => this.#lived(message));
-    this.#post({ kind: "leading" });
-    return new Promise((resolve) => {
-      signal.addEventListener("abort", () => {
-        this.#connection?.close();
-        this.#connection = undefined;
-        resolve(undefined);
-      });
-    });
+  #heard(waitMs) {
+    this.#patientUntil = performance.now() + waitMs + this.#silenceMs;
+  }
+
+  /** Takes the lock from a tab that has fallen silent, if a user looks at this one. */
+  #look() {
+    const isHidden = globalThis.document?.visibilityState === "hidden";
+    if (this.#connection || isHidden || performance.now() < this.#patientUntil) return;
+    this.#heard(0);
+    navigator.locks.request(this.#name, { steal: true }, () => this.#lead()).catch(() => this.#dismissed());
   }
 
   /**
@@ -103,6 +148,11 @@ export class SharedConnection {
   /** @param {Letter} letter */
   #receive(letter) {
     if (this.#leaving.signal.aborted || (letter.to !== undefined && letter.to !== this.#me)) return;
+    if (letter.kind !== "hello" && letter.kind !== "missing") {
+      this.#heard(letter.kind === "interrupted" ? letter.failure.retryInMs : 0);
+    }
+    // Until it learns that it was dismissed, a tab that hung goes on by its own connection.
+    if (this.#connection && !["hello", "missing", "ended"].includes(letter.kind)) return;
     switch (letter.kind) {
       case "hello":
         if (this.#connection) this.#post({ kind: "state", open: this.#isOpen, lastEventId: this.lastEventId, to: letter.from });

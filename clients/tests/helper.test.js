@@ -214,4 +214,32 @@ describe("The helper in Chromium", () => {
     await server.close("news");
     await until("the end", ({ closed }) => closed, tabs[0]);
   });
+
+  test("takes over from a tab that hangs, which then catches up", async () => {
+    const server = await start({ more: ["--heartbeat-interval", "100ms"] });
+    const tabs = [await browser.openTab(), await browser.openTab()];
+    opened.push(...tabs.map((tab) => () => browser.closeTab(tab)));
+    const joined = Object.fromEntries(tabs.map((tab) => [tab, 0]));
+    const all = numbers(server, joined);
+    for (const tab of tabs) {
+      await follow({ url: `${server.url}/events/news`, options: { share: true, silenceMs: 500 } }, tab);
+      await until(`tab ${tab} to join`, ({ opens }) => opens >= 1, tab);
+    }
+    await all.publish(10);
+    await all.seenBy(tabs);
+    assert.deepEqual([await isLeader(tabs[0]), await isLeader(tabs[1])], [true, false]);
+    // Heartbeats are enough to be heard of: nobody takes anything from a tab that works.
+    const hang = () => {
+      const until = performance.now() + 3_000;
+      while (performance.now() < until);
+    };
+    const hanging = browser.evaluate(hang, undefined, tabs[0]);
+    await all.publish(30);
+    await waitFor("the other tab to lead", () => isLeader(tabs[1]));
+    await all.seenBy([tabs[1]]);
+    await hanging;
+    await all.publish(10);
+    await all.seenBy(tabs);
+    await waitFor("one tab to lead", async () => !(await isLeader(tabs[0])) && (await isLeader(tabs[1])));
+  });
 });
