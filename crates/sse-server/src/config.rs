@@ -4,6 +4,7 @@
 //! through its type (`types`, `units`, `web`, `words`), `checks` looks at the whole. No other file reads the environment.
 
 mod checks;
+mod client_command;
 mod command;
 mod fault;
 mod file;
@@ -28,7 +29,8 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use command::{Command, HiddenText, PublishArgs, SubscribeArgs, TokenArgs};
+pub use client_command::{HiddenText, PublishArgs, SubscribeArgs, TokenArgs};
+pub use command::Command;
 pub use fault::{ConfigError, Fault, Origin};
 pub use log_command::{LogAction, LogArgs};
 pub use network::Network;

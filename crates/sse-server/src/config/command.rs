@@ -6,6 +6,7 @@ use clap::builder::ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
 
+use super::client_command::{self, PublishArgs, SubscribeArgs, TokenArgs};
 use super::fault::{Fault, Origin};
 use super::log_command::{self, LogArgs};
 use super::setting::{Given, Setting};
@@ -34,69 +35,6 @@ pub enum Command {
     Help(String),
     /// Print this version.
     Version(String),
-}
-
-/// `sse-server publish URL`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublishArgs {
-    /// Where to publish.
-    pub url: String,
-    /// The event's data; without it each line of standard input is one event.
-    pub data: Option<String>,
-    /// The event's type.
-    pub event_type: Option<String>,
-    /// The event's id.
-    pub id: Option<String>,
-    /// The token to publish with, or `@FILE`.
-    pub token: Option<HiddenText>,
-}
-
-/// `sse-server subscribe URL`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SubscribeArgs {
-    /// What to follow.
-    pub url: String,
-    /// The id to resume after.
-    pub last_event_id: Option<String>,
-    /// The token to follow with, or `@FILE`.
-    pub token: Option<HiddenText>,
-}
-
-/// `sse-server token`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TokenArgs {
-    /// The secret or private key, or `@FILE`.
-    pub key: Option<HiddenText>,
-    /// How to sign; `HS256` by default.
-    pub alg: Option<String>,
-    /// Selectors of what may be published.
-    pub publish: Vec<String>,
-    /// Selectors of the private events that may be seen.
-    pub subscribe: Vec<String>,
-    /// JSON to be shown in subscription documents.
-    pub payload: Option<String>,
-    /// Whom it is for: `sub`.
-    pub subject: Option<String>,
-    /// Its name: `jti`.
-    pub id: Option<String>,
-    /// Who makes it: `iss`.
-    pub issuer: Option<String>,
-    /// Who is to take it: `aud`.
-    pub audience: Option<String>,
-    /// The key's name in a set: `kid`.
-    pub kid: Option<String>,
-    /// How long it lives, or `off` for ever; an hour by default.
-    pub expires_in: Option<String>,
-}
-
-/// An argument that is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct HiddenText(pub String);
-
-impl std::fmt::Debug for HiddenText {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("HiddenText(hidden)")
-    }
 }
 
 /// The commands that need the settings.
@@ -237,10 +175,6 @@ fn is_command(arg: &OsString) -> bool {
 
 pub(super) fn program() -> Clap {
     let settings = || SETTINGS.iter().map(flag);
-    let text = |name: &'static str, value: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name(value).allow_hyphen_values(true).help(help)
-    };
-    let url = || Arg::new("url").value_name("URL").required(true);
     Clap::new("sse-server")
         .bin_name("sse-server")
         .version(env!("CARGO_PKG_VERSION"))
@@ -264,43 +198,7 @@ pub(super) fn program() -> Clap {
                 .next_line_help(true)
                 .args(settings()),
         )
-        .subcommand(
-            Clap::new("publish")
-                .about("Publish one event, or one for each line of standard input")
-                .arg(url().help("Where to publish, such as http://127.0.0.1:8080/events/news"))
-                .arg(text("data", "DATA", "The event's data, instead of standard input"))
-                .arg(text("type", "TYPE", "The event's type"))
-                .arg(text("id", "ID", "The event's id"))
-                .arg(text("token", "TOKEN", "The token to publish with; @FILE reads it from a file")),
-        )
-        .subcommand(
-            Clap::new("subscribe")
-                .about("Follow and print events; reconnects after its last id")
-                .arg(url().help("What to follow, such as http://127.0.0.1:8080/events/news"))
-                .arg(text("last-event-id", "ID", "Resume after this id; `earliest` for all that is kept"))
-                .arg(text("token", "TOKEN", "The token to follow with; @FILE reads it from a file")),
-        )
-        .subcommand(
-            Clap::new("token")
-                .about("Make a token (a JWT) and print it")
-                .arg(
-                    text("key", "KEY", "The secret, or a private key in PEM (PKCS #8); @FILE reads it from a file")
-                        .required(true),
-                )
-                .arg(text("alg", "ALG", "How to sign, such as ES256 [default: HS256]"))
-                .arg(text("publish", "SELECTOR", "A topic, template or * it may publish to").action(ArgAction::Append))
-                .arg(
-                    text("subscribe", "SELECTOR", "A topic, template or * whose private events it may see")
-                        .action(ArgAction::Append),
-                )
-                .arg(text("payload", "JSON", "What subscription documents show"))
-                .arg(text("subject", "TEXT", "Whom it is for (sub)"))
-                .arg(text("id", "TEXT", "Its own name (jti)"))
-                .arg(text("issuer", "TEXT", "Who makes it (iss)"))
-                .arg(text("audience", "TEXT", "Who is to take it (aud)"))
-                .arg(text("kid", "TEXT", "The key's name in its set"))
-                .arg(text("expires-in", "DURATION", "How long it lives, such as 15m; off for ever [default: 1h]")),
-        )
+        .subcommands(client_command::commands())
         .subcommand(log_command::command())
 }
 
@@ -328,19 +226,7 @@ fn flag(setting: &'static Setting) -> Arg {
 fn read(matches: &ArgMatches, faults: &mut Vec<Fault>) -> Parsed {
     let (name, of_command) = matches.subcommand().unwrap_or(("serve", matches));
     let command = match name {
-        "publish" => Err(Command::Publish(PublishArgs {
-            url: text(of_command, "url").unwrap_or_default(),
-            data: text(of_command, "data"),
-            event_type: text(of_command, "type"),
-            id: text(of_command, "id"),
-            token: text(of_command, "token").map(HiddenText),
-        })),
-        "subscribe" => Err(Command::Subscribe(SubscribeArgs {
-            url: text(of_command, "url").unwrap_or_default(),
-            last_event_id: text(of_command, "last-event-id"),
-            token: text(of_command, "token").map(HiddenText),
-        })),
-        "token" => Err(Command::Token(Box::new(token(of_command)))),
+        "publish" | "subscribe" | "token" => Err(client_command::read(name, of_command)),
         "log" => match log_command::read(of_command) {
             Some(args) => Err(Command::Log(args)),
             None => return Parsed::Unclear,
@@ -361,27 +247,6 @@ fn read(matches: &ArgMatches, faults: &mut Vec<Fault>) -> Parsed {
             Parsed::Done(done)
         }
     }
-}
-
-fn token(matches: &ArgMatches) -> TokenArgs {
-    let several = |name: &str| matches.get_many::<String>(name).into_iter().flatten().cloned().collect();
-    TokenArgs {
-        key: text(matches, "key").map(HiddenText),
-        alg: text(matches, "alg"),
-        publish: several("publish"),
-        subscribe: several("subscribe"),
-        payload: text(matches, "payload"),
-        subject: text(matches, "subject"),
-        id: text(matches, "id"),
-        issuer: text(matches, "issuer"),
-        audience: text(matches, "audience"),
-        kid: text(matches, "kid"),
-        expires_in: text(matches, "expires-in"),
-    }
-}
-
-fn text(matches: &ArgMatches, name: &str) -> Option<String> {
-    matches.get_one::<String>(name).cloned()
 }
 
 /// What was given before and after the command word.

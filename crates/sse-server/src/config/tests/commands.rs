@@ -1,6 +1,6 @@
 //! Which command the arguments name.
 
-use super::super::command::{PublishArgs, SubscribeArgs};
+use super::super::client_command::{PublishArgs, SubscribeArgs};
 use super::*;
 
 /// The command's name and the retry it was given.
