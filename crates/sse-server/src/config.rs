@@ -11,6 +11,7 @@ mod file;
 mod load;
 mod log_command;
 mod machine;
+mod manual;
 mod network;
 mod print;
 mod service_links;

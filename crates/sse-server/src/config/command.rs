@@ -9,6 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
 use super::client_command::{self, PublishArgs, SubscribeArgs, TokenArgs};
 use super::fault::{Fault, Origin};
 use super::log_command::{self, LogArgs};
+use super::manual;
 use super::setting::{Given, Setting};
 use super::settings::{Config, SETTINGS};
 use super::suggest::{Layer, nearest, unknown_flag};
@@ -31,7 +32,7 @@ pub enum Command {
     Token(Box<TokenArgs>),
     /// Look after a data directory.
     Log(LogArgs),
-    /// Print this help.
+    /// Print this: help, a page of the manual, a shell's script.
     Help(String),
     /// Print this version.
     Version(String),
@@ -56,7 +57,8 @@ impl SettingsCommand {
     }
 }
 
-pub(super) const COMMANDS: [&str; 7] = ["serve", "check-config", "config", "publish", "subscribe", "token", "log"];
+pub(super) const COMMANDS: [&str; 9] =
+    ["serve", "check-config", "config", "publish", "subscribe", "token", "log", "completions", "man"];
 
 /// What the command line says.
 pub(super) enum Parsed {
@@ -124,7 +126,12 @@ fn explain(error: &clap::Error, culprit: Option<&str>, renamed: &[(&str, &str)])
             Origin::CommandLine,
             format!("unexpected `{}`, `--help` lists all that may be given", word.escape_debug()),
         ),
-        (ErrorKind::InvalidValue, Some(flag)) => Fault::new(Origin::Flag(flag.to_owned()), "a value must follow"),
+        (ErrorKind::InvalidValue, Some(flag)) => match error.get(ContextKind::ValidValue) {
+            Some(ContextValue::Strings(values)) if !values.is_empty() => {
+                Fault::new(Origin::CommandLine, format!("{flag} is one of {}", values.join(", ")))
+            }
+            _ => Fault::new(Origin::Flag(flag.to_owned()), "a value must follow"),
+        },
         _ => {
             let text = error.render().to_string();
             let words = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim).collect::<Vec<_>>();
@@ -200,6 +207,7 @@ pub(super) fn program() -> Clap {
         )
         .subcommands(client_command::commands())
         .subcommand(log_command::command())
+        .subcommands(manual::commands())
 }
 
 fn flag(setting: &'static Setting) -> Arg {
@@ -230,6 +238,14 @@ fn read(matches: &ArgMatches, faults: &mut Vec<Fault>) -> Parsed {
         "log" => match log_command::read(of_command) {
             Some(args) => Err(Command::Log(args)),
             None => return Parsed::Unclear,
+        },
+        "completions" | "man" => match manual::read(name, of_command) {
+            Some(text) => Err(Command::Help(text)),
+            None => {
+                let problem = format!("`{name}` has no page of that, commands are {}", COMMANDS.join(", "));
+                faults.push(Fault::new(Origin::CommandLine, problem));
+                return Parsed::Unclear;
+            }
         },
         "check-config" => Ok(SettingsCommand::CheckConfig),
         "config" => Ok(SettingsCommand::PrintConfig),

@@ -3,6 +3,7 @@
 mod command;
 mod fake;
 mod log;
+mod manual;
 mod publish;
 mod readme;
 mod reference;
