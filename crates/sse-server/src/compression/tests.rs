@@ -336,6 +336,11 @@ fn who_rides_gets_a_fifth_of_the_bytes() {
 }
 
 #[test]
+fn a_stream_has_a_few_numbers() {
+    assert!(size_of::<Rider>() <= 40, "{}", size_of::<Rider>());
+}
+
+#[test]
 fn a_newcomer_rides_before_long() {
     let (compressors, mut alone) = (Compressors::of(1), Alone::default());
     let mut shared = Shared::new(Framing::Chunked);

@@ -117,13 +117,13 @@ impl Lane {
         text: Text,
         ends: Option<EndReason>,
         compressors: &Arc<Compressors>,
-    ) -> Option<Block> {
+    ) -> Option<Box<Block>> {
         let shared = self.shared.as_mut()?;
         let block = shared.block(text, self.members, compressors);
         if ends.is_some() {
             // Who is behind reads the end from the ring, and ends there.
             shared.interrupt();
         }
-        Some(block)
+        Some(Box::new(block))
     }
 }

@@ -62,8 +62,8 @@ pub(super) struct Round {
     /// Where those who wait for it stand.
     pub(super) from: u64,
     pub(super) bytes: Bytes,
-    /// The same compressed, for streams that are.
-    pub(super) block: Option<Block>,
+    /// The same compressed, for streams that are. Boxed, for most lanes have none.
+    pub(super) block: Option<Box<Block>>,
     pub(super) frames: usize,
     /// The last thing of its topic was among it.
     pub(super) ends: Option<EndReason>,
