@@ -78,14 +78,24 @@ impl Tasks {
             self.round = round;
             if is_connection_ready {
                 let waker = self.connection.begin();
-                if connection.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
+                let is_over = connection.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
+                self.adopt();
+                if is_over {
+                    self.poll_last();
                     return Poll::Ready(());
                 }
-                self.adopt();
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Polls those that were woken once more, as what came with a connection's end has come. None may stay with the
+    /// executor, which hyper's streams hold: it would never be dropped.
+    fn poll_last(&mut self) {
+        if self.ready.take(&mut self.round) {
+            std::mem::take(&mut self.round).drain(..).for_each(|key| self.poll_stream(key));
+        }
     }
 
     fn poll_stream(&mut self, key: usize) {
@@ -231,6 +241,35 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
 
     use super::*;
+    use crate::config::Config;
+    use crate::gauge::ConnectionGauge;
+    use crate::limits::Limits;
+
+    /// hyper's streams hold the executor: one that stayed there would hold itself, and the connection's place.
+    #[test]
+    fn a_stream_that_starts_at_the_end_is_polled_and_dropped() {
+        let limits = Limits::new(&Config::for_memory(1 << 30));
+        let gauge = ConnectionGauge::new(1);
+        let permit = gauge.enter(&limits, [127, 0, 0, 1].into()).unwrap();
+        let mut tasks = Tasks::new(ConnectionWatch::new(([127, 0, 0, 1], 1).into(), permit));
+        let polled = Arc::new(AtomicBool::new(false));
+        let executor = tasks.executor();
+        let connection = std::future::poll_fn(|_| {
+            let (held, polled) = (executor.clone(), polled.clone());
+            let exchange = executor.begin();
+            executor.execute(std::future::poll_fn(move |_| {
+                polled.store(true, Ordering::SeqCst);
+                let _held = (&held, &exchange);
+                Poll::<()>::Pending
+            }));
+            Poll::Ready(())
+        });
+        let connection = std::pin::pin!(connection);
+        assert!(tasks.poll(&mut Context::from_waker(Waker::noop()), connection).is_ready());
+        drop((tasks, executor));
+        assert!(polled.load(Ordering::SeqCst));
+        assert_eq!(gauge.open(), 0);
+    }
 
     #[derive(Default)]
     struct Count(AtomicUsize);
