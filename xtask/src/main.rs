@@ -9,6 +9,7 @@ mod clients;
 mod deny;
 mod faults;
 mod fuzz;
+mod h2spec;
 mod loadtest;
 mod loom;
 mod msrv;
@@ -51,6 +52,8 @@ enum Chore {
     Clients,
     /// Put real proxies before the release server, with their files of `deploy`
     Proxies(proxies::Args),
+    /// Try all that h2spec asks of a server of HTTP/2
+    H2spec,
     /// Model-check the lock-free pieces
     Loom,
     /// Run whole hubs under threads that are switched at random
@@ -78,6 +81,7 @@ impl Chore {
             Self::Replaying(args) => faults::replaying::run(args),
             Self::Clients => clients::run(),
             Self::Proxies(args) => proxies::run(args),
+            Self::H2spec => h2spec::run(),
             Self::Loom => loom::run(),
             Self::Shuttle(args) => shuttle::run(args),
             Self::Sim(args) => sim::run(args),

@@ -22,6 +22,8 @@ const NEEDS: &[Need] = &[
     Need { command: "pip3", package: "python3-pip", why: "client tests" },
     Need { command: "curl", package: "curl", why: "the quick start, tried as written" },
     Need { command: "openssl", package: "openssl", why: "certificates for client tests and load tests" },
+    Need { command: "nghttp", package: "nghttp2-client", why: "clients of HTTP/2" },
+    Need { command: "h2load", package: "nghttp2-client", why: "clients of HTTP/2" },
     Need { command: "ip", package: "iproute2", why: "faults: clients that vanish, in a network of their own" },
     Need { command: "ss", package: "iproute2", why: "faults: what sockets hold in the kernel" },
     Need { command: "strace", package: "strace", why: "faults: syncs that fail or take long" },
