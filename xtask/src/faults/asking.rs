@@ -1,6 +1,6 @@
 //! Requests one by one over one connection, whatever is asked for.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -46,9 +46,12 @@ impl Asking {
                 ensure!(length == input.len(), "an answer is followed by something that was not asked for");
                 return String::from_utf8(input).context("the answer is no text");
             }
-            match self.socket.read(&mut buffer).context("reading an answer")? {
-                0 => bail!("the server closed instead of answering"),
-                count => input.extend_from_slice(&buffer[..count]),
+            match self.socket.read(&mut buffer) {
+                Ok(0) => bail!("the server closed instead of answering"),
+                Ok(count) => input.extend_from_slice(&buffer[..count]),
+                // As after a stop and a continue of this process.
+                Err(error) if error.kind() == ErrorKind::Interrupted => (),
+                Err(error) => return Err(error).context("reading an answer"),
             }
         }
     }
