@@ -3,11 +3,13 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use rustls::ClientConnection;
 
-use crate::harness::tls::{Files, Secure, client, connect, expect_end, follow, read_through};
+use crate::harness::tls::{Files, Secure, client, connect, expect_end, follow, name, read_through};
 use crate::harness::{DEADLINE, Launch, Server};
 
 /// A server with a certificate of its own.
@@ -118,6 +120,40 @@ fn nobody_keeps_a_handshake_waiting() {
     assert!(started.elapsed() < Duration::from_millis(6500), "{:?}", started.elapsed());
     server.server.wait_for_metric(r#"sse_connections_rejected_total{reason="tls_timeout"}"#, 100.0);
     assert_eq!(server.server.metric("sse_connections_total").unwrap_or_default(), 0.0);
+    server.expect_served();
+}
+
+/// So many handshakes are worked out at a time. Whose time is over before it is their turn is told apart.
+#[test]
+fn handshakes_wait_for_their_turn_and_not_for_ever() {
+    const AT_A_TIME: usize = 256;
+    let server = TlsServer::start("busy", &[]);
+    let mut hello = Vec::new();
+    let config = Arc::new(client(&[server.files.der()], &["http/1.1"]));
+    ClientConnection::new(config, name()).unwrap().write_tls(&mut hello).unwrap();
+    let begin = |len: usize| {
+        let mut socket = TcpStream::connect(server.server.addr()).unwrap();
+        socket.write_all(&hello[..len]).unwrap();
+        socket
+    };
+    // Those who are in time, but say what they want only when all turns are taken.
+    let mut late: Vec<TcpStream> = (0..20).map(|_| begin(11)).collect();
+    server.expect_served();
+    let mut taken: Vec<TcpStream> = (0..AT_A_TIME).map(|_| begin(hello.len())).collect();
+    for socket in &mut taken {
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        socket.read_exact(&mut [0]).unwrap();
+    }
+    late.iter_mut().for_each(|socket| socket.write_all(&hello[11..]).unwrap());
+    for socket in &mut late {
+        let mut answer = Vec::new();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        let _ = socket.read_to_end(&mut answer);
+        assert!(answer.is_empty(), "it was not its turn");
+    }
+    server.server.wait_for_metric(r#"sse_connections_rejected_total{reason="tls_busy"}"#, late.len() as f64);
+    taken.iter_mut().for_each(expect_end);
+    server.server.wait_for_metric(r#"sse_connections_rejected_total{reason="tls_timeout"}"#, AT_A_TIME as f64);
     server.expect_served();
 }
 
