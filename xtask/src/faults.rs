@@ -48,6 +48,7 @@ mod tokens;
 mod topics;
 mod tracer;
 mod usage;
+mod waiting;
 mod wall_clock;
 mod watch;
 
@@ -121,6 +122,10 @@ const ROWS: &[Row] = &[
     Row { name: "C9", fault: "memory pinned by stalled readers", run: stalled::pins_memory, broken_by: &[] },
     Row { name: "C11", fault: "an evicted reader comes back", run: evicted::comes_back, broken_by: &["--lag-frames-max=100000"] },
     Row { name: "C12", fault: "a hot topic beside a cold one", run: hot::leaves_others_alone, broken_by: &[] },
+    Row { name: "D1", fault: "2,000 sockets that say nothing", run: waiting::says_nothing, broken_by: &["--connections-max=1000"] },
+    Row { name: "D2", fault: "heads that come a byte every three seconds", run: waiting::sends_a_head_slowly, broken_by: &["--connections-max=500"] },
+    Row { name: "D3", fault: "1,000 connections that are kept for nothing", run: waiting::idles, broken_by: &["--connections-max=500"] },
+    Row { name: "F1", fault: "2,000 handshakes that stall", run: waiting::stalls_a_handshake, broken_by: &["--connections-max=1000"] },
     Row { name: "G1", fault: "no descriptors left", run: full::no_descriptors, broken_by: &[] },
     Row { name: "G2", fault: "more connections than the bound", run: full::no_room, broken_by: &["--connections-max=10000"] },
     Row { name: "G5", fault: "topics that are used once", run: topics::come_and_go, broken_by: &["--ring-age-max=1h"] },

@@ -67,6 +67,10 @@ impl Bench {
         if self.is_long { long } else { short }
     }
 
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// A file of this row.
     pub fn file(&self, name: &str) -> PathBuf {
         self.dir.join(format!("{}-{name}", self.row))

@@ -36,6 +36,8 @@ pub struct Member {
     /// The request, until it is sent.
     request: Option<Vec<u8>>,
     pub answer: Answer,
+    /// When it began to connect.
+    opened_at: Option<Instant>,
     /// When the head of the answer had come.
     pub answered_at: Option<Instant>,
     /// When the server, or the connection, ended it: the client then closes.
@@ -46,6 +48,18 @@ impl Member {
     /// The stream was opened, and still is open.
     pub fn is_following(&self) -> bool {
         self.answer.status() == Some(200) && self.ended_at.is_none()
+    }
+
+    /// From its beginning to its end, once that has come.
+    pub fn lasted(&self) -> Option<Duration> {
+        Some(self.ended_at?.duration_since(self.opened_at?))
+    }
+
+    /// Sends more. Whether the server still takes it shows when it is read.
+    pub fn send(&mut self, bytes: &[u8]) {
+        if let Some(socket) = &mut self.socket {
+            let _ = socket.write(bytes);
+        }
     }
 
     /// Closes without a word: the kernel resets the connection.
@@ -84,6 +98,7 @@ impl Crowd {
         if let Some(bytes) = self.receive_bytes {
             socket.set_recv_buffer_size(bytes)?;
         }
+        let opened_at = Some(Instant::now());
         match socket.connect(&self.address.into()) {
             Err(error) if Errno::from_io_error(&error) != Some(Errno::INPROGRESS) => {
                 return Err(error).context("connecting");
@@ -92,7 +107,7 @@ impl Crowd {
         }
         let socket = TcpStream::from(socket);
         epoll::add(&self.epoll, &socket, EventData::new_u64(number as u64), EventFlags::IN | EventFlags::OUT)?;
-        self.members[number] = Member { socket: Some(socket), request: Some(request), ..Member::default() };
+        self.members[number] = Member { socket: Some(socket), request: Some(request), opened_at, ..Member::default() };
         Ok(())
     }
 

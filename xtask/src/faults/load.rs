@@ -35,8 +35,9 @@ impl Load {
     /// The same, before or behind everything else that wants to run.
     pub fn start_ranked(rank: Rank, bench: &Bench, name: &str, server: &Server, args: &[&str]) -> Result<Self> {
         let report = bench.file(&format!("{name}.json"));
-        let url = format!("http://{}/events/{{topic}}", server.address());
-        let mut command = loadgen(&Subject::running(&url, None, Some(server.pid())));
+        let scheme = if server.ca_file().is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}/events/{{topic}}", server.address());
+        let mut command = loadgen(&Subject::running(&url, None, Some(server.pid())).trusting(server.ca_file()));
         command.args(args).arg("--json").arg(&report).arg("--quiet");
         let process = Process::start(&mut rank.of(command), &bench.file(&format!("{name}.log")))?;
         Ok(Self { process, report })
@@ -79,11 +80,15 @@ pub fn p99_ms(report: &Value) -> f64 {
     report["delivery"]["latency"]["p99_ms"].as_f64().unwrap_or(f64::NAN)
 }
 
-/// p99 in milliseconds of a topic with a hundred subscribers and 50 events per second, beside whatever else goes on.
-pub fn p99_of_a_few(bench: &Bench, name: &str, server: &Server, seconds: &str) -> Result<f64> {
+/// A topic with a hundred subscribers and 50 events per second, before everything else that wants to run.
+pub fn a_few(bench: &Bench, name: &str, server: &Server, seconds: &str) -> Result<Load> {
     let args = ["--topics", "1", "--subscribers", "100", "--rate", "50", "--settle", "0.2", "--seconds", seconds];
-    let load = Load::start_ranked(Rank::Ahead, bench, name, server, &args)?;
-    Ok(p99_ms(&load.report(Duration::from_secs(60))?))
+    Load::start_ranked(Rank::Ahead, bench, name, server, &args)
+}
+
+/// Its p99 in milliseconds, beside whatever else goes on.
+pub fn p99_of_a_few(bench: &Bench, name: &str, server: &Server, seconds: &str) -> Result<f64> {
+    Ok(p99_ms(&a_few(bench, name, server, seconds)?.report(Duration::from_secs(60))?))
 }
 
 /// Whether every subscriber got everything.

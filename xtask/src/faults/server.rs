@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use super::bench::Bench;
 use super::metrics::Metrics;
 use super::rank::Rank;
 use super::usage::Usage;
+use crate::certificate::Certificate;
 use crate::loadtest::process::Process;
 use crate::workspace;
 
@@ -25,6 +26,8 @@ pub struct Server {
     pub addresses: Vec<SocketAddr>,
     pub admin: SocketAddr,
     log: PathBuf,
+    /// What it speaks TLS with, if it does.
+    certificate: Option<Certificate>,
 }
 
 impl Server {
@@ -46,6 +49,14 @@ impl Server {
     /// Starts it before everything else that wants to run.
     pub fn start_ahead(bench: &Bench, args: &[&str]) -> Result<Self> {
         Self::launch(Rank::Ahead.of(Command::new(program())), "server", "127.0.0.1:0", bench, args)
+    }
+
+    /// The same over TLS, with a new certificate.
+    pub fn start_secure(bench: &Bench, args: &[&str]) -> Result<Self> {
+        let certificate = Certificate::make(bench.dir())?;
+        let [cert, key] = certificate.flags();
+        let server = Self::start_ahead(bench, &[&[cert.as_str(), key.as_str()], args].concat())?;
+        Ok(Self { certificate: Some(certificate), ..server })
     }
 
     /// Starts it with no more than so many descriptors.
@@ -86,7 +97,7 @@ impl Server {
         let mut process = Process::start(&mut command, &log)?;
         let text = process.ready(&ready)?;
         let (addresses, admin) = addresses(&text).context("the ready file does not say where the server listens")?;
-        Ok(Self { process, addresses, admin, log })
+        Ok(Self { process, addresses, admin, log, certificate: None })
     }
 
     /// Where streams are opened and events published.
@@ -96,6 +107,11 @@ impl Server {
 
     pub fn pid(&self) -> u32 {
         self.process.pid()
+    }
+
+    /// The certificates to trust, if it speaks TLS.
+    pub fn ca_file(&self) -> Option<&Path> {
+        self.certificate.as_ref().map(|certificate| certificate.chain.as_path())
     }
 
     pub fn metrics(&self) -> Result<Metrics> {
