@@ -20,10 +20,12 @@ mod evicted;
 pub mod finding;
 mod foreign;
 mod full;
+mod hello;
 mod herd;
 mod history;
 mod hot;
 mod joining;
+mod junk;
 mod load;
 pub mod metrics;
 mod mount;
@@ -41,6 +43,7 @@ pub mod server;
 mod silent;
 mod slow_disk;
 mod sockets;
+mod spoiled;
 mod stalled;
 mod stopped;
 mod storm;
@@ -125,6 +128,7 @@ const ROWS: &[Row] = &[
     Row { name: "D1", fault: "2,000 sockets that say nothing", run: waiting::says_nothing, broken_by: &["--connections-max=1000"] },
     Row { name: "D2", fault: "heads that come a byte every three seconds", run: waiting::sends_a_head_slowly, broken_by: &["--connections-max=500"] },
     Row { name: "D3", fault: "1,000 connections that are kept for nothing", run: waiting::idles, broken_by: &["--connections-max=500"] },
+    Row { name: "D8", fault: "random bytes and spoiled requests", run: junk::is_survived, broken_by: &[] },
     Row { name: "F1", fault: "2,000 handshakes that stall", run: waiting::stalls_a_handshake, broken_by: &["--connections-max=1000"] },
     Row { name: "G1", fault: "no descriptors left", run: full::no_descriptors, broken_by: &[] },
     Row { name: "G2", fault: "more connections than the bound", run: full::no_room, broken_by: &["--connections-max=10000"] },

@@ -36,6 +36,11 @@ impl Quota {
         done < self.wanted && !self.is_late()
     }
 
+    /// Half as much, until the same time.
+    pub fn halved(self) -> Self {
+        Self { wanted: self.wanted.div_ceil(2), ..self }
+    }
+
     /// Whether the time that was given is over. Without one that never is.
     pub fn is_late(&self) -> bool {
         self.ends_at.is_some_and(|ends_at| Instant::now() >= ends_at)
