@@ -20,6 +20,7 @@ mod evicted;
 pub mod finding;
 mod foreign;
 mod full;
+mod handshakes;
 mod hello;
 mod herd;
 mod history;
@@ -130,6 +131,7 @@ const ROWS: &[Row] = &[
     Row { name: "D3", fault: "1,000 connections that are kept for nothing", run: waiting::idles, broken_by: &["--connections-max=500"] },
     Row { name: "D8", fault: "random bytes and spoiled requests", run: junk::is_survived, broken_by: &[] },
     Row { name: "F1", fault: "2,000 handshakes that stall", run: waiting::stalls_a_handshake, broken_by: &["--connections-max=1000"] },
+    Row { name: "F2", fault: "500 junk handshakes per second", run: handshakes::flood, broken_by: &[] },
     Row { name: "G1", fault: "no descriptors left", run: full::no_descriptors, broken_by: &[] },
     Row { name: "G2", fault: "more connections than the bound", run: full::no_room, broken_by: &["--connections-max=10000"] },
     Row { name: "G5", fault: "topics that are used once", run: topics::come_and_go, broken_by: &["--ring-age-max=1h"] },
