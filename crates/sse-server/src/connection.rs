@@ -25,7 +25,7 @@ use crate::stream::{EndReason, StreamPlan};
 use crate::transport::Transport;
 
 /// A new connection has this long to send its first byte, besides the time that the listener leaves it with the kernel.
-pub(crate) const FIRST_BYTE_MAX: Duration = Duration::from_secs(4);
+pub(crate) const FIRST_BYTE_MAX: Duration = Duration::from_millis(3_500);
 /// From the first byte of a request to the end of its head.
 pub(crate) const HEAD_MAX: Duration = Duration::from_secs(8);
 /// Between two requests on one connection.

@@ -26,7 +26,7 @@ use certificate::ReloadingCertificate;
 pub(crate) use certificate::check as check_certificate;
 
 /// From the first byte to the last of a handshake.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(4);
+const HANDSHAKE_MAX: Duration = Duration::from_millis(3_500);
 /// Handshakes in which the client has made itself heard, and waits for keys to be worked out. Others wait their turn.
 const HANDSHAKES_MAX: usize = 256;
 /// A ticket lets a client that comes back skip half of the work.

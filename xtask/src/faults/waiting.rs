@@ -18,8 +18,6 @@ const AT_ONCE: usize = 200;
 /// How much longer than its limit a connection is looked for.
 const LATE: Duration = Duration::from_secs(10);
 const RATIO_MAX: f64 = 2.0;
-/// What a busy machine, and the timers of the server and of the kernel, may add to a limit.
-const SLACK: f64 = 0.5;
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Connections on which nothing ever comes.
@@ -55,7 +53,7 @@ fn beside_others(bench: &Bench, server: Server, first: &[&[u8]], reason: &str) -
         runs += 1;
     }
     let mut findings = Findings::default();
-    findings.at_most("closed after", longest.as_secs_f64(), LIMIT.as_secs_f64() + SLACK, "s");
+    findings.at_most("closed after", longest.as_secs_f64(), LIMIT.as_secs_f64(), "s");
     let metrics = server.metrics()?;
     let counted = metrics.sum_where("sse_connections_rejected_total", &format!("reason=\"{reason}\""));
     findings.all(&format!("counted as {reason}"), counted as usize, SOCKETS * runs);
@@ -86,7 +84,7 @@ pub fn sends_a_head_slowly(bench: &Bench) -> Result<Findings> {
     }
     let mut findings = Findings::default();
     let longest = longest_of(&crowd, LIMIT, Member::lasted);
-    findings.at_most("closed after", longest.as_secs_f64(), LIMIT.as_secs_f64() + SLACK, "s");
+    findings.at_most("closed after", longest.as_secs_f64(), LIMIT.as_secs_f64(), "s");
     judge(&mut findings, &server, "slow_head", count, before)?;
     findings.is_so("a stream among them flows on", bystander.is_served(&server)?);
     server.stop()?;
@@ -111,7 +109,7 @@ pub fn idles(bench: &Bench) -> Result<Findings> {
     let mut findings = Findings::default();
     let idle = |member: &Member| Some(member.ended_at?.duration_since(member.answered_at?));
     let longest = longest_of(&crowd, LIMIT, idle);
-    findings.at_most("idle ones closed after", longest.as_secs_f64(), LIMIT.as_secs_f64() + SLACK, "s");
+    findings.at_most("idle ones closed after", longest.as_secs_f64(), LIMIT.as_secs_f64(), "s");
     let shortest = crowd.members().iter().filter_map(idle).min().context("none was closed")?;
     findings.at_least("and not before", shortest.as_secs_f64(), NOT_BEFORE, "s");
     judge(&mut findings, &server, "idle", COUNT, before)?;
