@@ -4,19 +4,18 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::connection::ConnectionState;
 use crate::http::Problem;
 use crate::request_scan::{HeadFault, RequestScan};
 use crate::signals::Signals;
 use crate::stream::{EndReason, RECEIVED_MAX};
-use crate::transport::Transport;
+use crate::transport::{Transport, linger};
 
 /// hyper's socket. hyper polls a body only while the socket takes bytes, so deadlines have to be watched out here
 /// (TRAPS S3).
@@ -35,8 +34,7 @@ pub(crate) struct WatchedIo {
 
 /// Bytes read at a time.
 const READ_BYTES: usize = 8 * 1024;
-/// How long a client that is closed on has to close as well, and how much it may still send.
-const LINGER_MAX: Duration = Duration::from_secs(1);
+/// How much a client that is closed on may still send.
 const LINGER_BYTES_MAX: u64 = 1 << 20;
 /// Given to hyper in place of a head that is refused: no request has a NUL, so it answers with its own refusal.
 const NO_REQUEST: &[u8] = b"\0\r\n\r\n";
@@ -62,11 +60,7 @@ impl WatchedIo {
         if self.fault.is_none() && self.scan.is_between() && self.held.is_empty() && self.dropped == 0 {
             return;
         }
-        let mut socket = self.into_transport();
-        // Whatever comes of it: the connection is over.
-        let _ = socket.shutdown().await;
-        let drain = async { tokio::io::copy(&mut (&mut socket).take(LINGER_BYTES_MAX), &mut tokio::io::sink()).await };
-        let _ = tokio::time::timeout(LINGER_MAX, drain).await;
+        linger(self.into_transport(), LINGER_BYTES_MAX).await;
     }
 
     /// The problem document in place of hyper's own bare answer to a head that it could not parse.

@@ -8,7 +8,6 @@ use parking_lot::Mutex;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::server::NoServerSessionStorage;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -18,7 +17,7 @@ use tokio_rustls::server::TlsStream;
 use crate::config::Config;
 use crate::late_socket::LateSocket;
 use crate::signals::Signals;
-use crate::transport::MeteredSocket;
+use crate::transport::{MeteredSocket, linger};
 
 mod certificate;
 
@@ -33,8 +32,7 @@ const HANDSHAKES_MAX: usize = 256;
 const TICKETS: usize = 1;
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long who spoke no TLS has to read that it did not.
-const LINGER_MAX: Duration = Duration::from_secs(1);
+/// How much who spoke no TLS may still send.
 const LINGER_BYTES_MAX: u64 = 64 * 1024;
 /// Failed handshakes are anybody's to make: they are told of together.
 const FAILURES_EVERY: Duration = Duration::from_secs(10);
@@ -102,7 +100,7 @@ impl Tls {
             Ok(hello) => hello,
             Err(error) => {
                 if let Some(socket) = acceptor.take_io() {
-                    linger(socket.into_inner()).await;
+                    linger(socket.into_inner(), LINGER_BYTES_MAX).await;
                 }
                 return Err(error);
             }
@@ -160,12 +158,4 @@ fn server_config(certificate: Arc<ReloadingCertificate>) -> Result<ServerConfig,
     config.ticketer = aws_lc_rs::Ticketer::new()?;
     config.send_tls13_tickets = TICKETS;
     Ok(config)
-}
-
-/// Closing with bytes unread would reset the connection, and lose the alert that was sent.
-async fn linger(mut socket: LateSocket) {
-    // Whatever comes of it: the connection is over.
-    let _ = socket.shutdown().await;
-    let drain = async { tokio::io::copy(&mut (&mut socket).take(LINGER_BYTES_MAX), &mut tokio::io::sink()).await };
-    let _ = timeout(LINGER_MAX, drain).await;
 }

@@ -4,9 +4,10 @@ use std::io;
 use std::net;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use rustls::ServerConnection;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
 use crate::late_socket::LateSocket;
@@ -50,6 +51,18 @@ impl Transport {
             }
         }
     }
+}
+
+/// How long a client that is closed on has to close as well.
+const LINGER_MAX: Duration = Duration::from_secs(1);
+
+/// Closes, and waits a moment for the client to close as well; it may send so many bytes meanwhile. Closing with bytes unread
+/// would reset the connection, and lose what was sent last.
+pub(crate) async fn linger(mut socket: impl AsyncRead + AsyncWrite + Unpin, bytes_max: u64) {
+    // Whatever comes of it: the connection is over.
+    let _ = socket.shutdown().await;
+    let drain = async { tokio::io::copy(&mut (&mut socket).take(bytes_max), &mut tokio::io::sink()).await };
+    let _ = tokio::time::timeout(LINGER_MAX, drain).await;
 }
 
 /// TLS that brings no content costs work all the same: so many bytes of it in a row are too many (FAILURES F6).

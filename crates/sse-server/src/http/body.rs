@@ -54,7 +54,7 @@ impl Bodies {
     {
         check_declared(&body, bytes_max)?;
         let share = self.share(&body, bytes_max).await?;
-        Ok((read_body(body, bytes_max).await?, share))
+        Ok((receive(body, bytes_max).await?, share))
     }
 
     async fn share<B: Body>(&self, body: &B, bytes_max: usize) -> Result<BodyShare, Problem> {
@@ -85,6 +85,14 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     check_declared(&body, bytes_max)?;
+    receive(body, bytes_max).await
+}
+
+/// Waits for a body whose declared length was found to be within its bound.
+async fn receive<B>(body: B, bytes_max: usize) -> Result<Bytes, Problem>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     // An empty body is there already; most small ones arrived with their head.
     if body.is_end_stream() {
         return Ok(Bytes::new());
