@@ -10,17 +10,17 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::app::App;
 use crate::health;
-use crate::http::{HealthRoute, Problem, ReplyBody, check_host, json};
+use crate::http::{HealthRoute, Problem, ReplyBody, check_host};
 use crate::listener::is_descriptor_shortage;
 use crate::reserve::Reserve;
 
 mod revocations;
+mod topics;
 
 /// Admin connections at a time; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;
@@ -28,8 +28,6 @@ const CONNECTIONS_MAX: usize = 64;
 const SCRAPES_WHILE_FULL: usize = 2;
 /// One connection may last this long: scrapers come again.
 const CONNECTION_MAX: Duration = Duration::from_secs(60);
-/// Topics that one listing shows.
-const TOPICS_SHOWN_MAX: usize = 1000;
 
 /// Accepts until the future is dropped.
 pub(crate) async fn accept_loop(app: Arc<App>, listener: TcpListener) {
@@ -78,7 +76,7 @@ async fn route(app: &App, request: Request<Incoming>) -> Result<Response<ReplyBo
     }
     authorize(app, &request)?;
     match request.uri().path() {
-        "/api/topics" => Ok(topics(app)),
+        "/api/topics" => Ok(topics::list(app)),
         "/api/revocations" => revocations::answer(app, request).await,
         _ => Err(Problem::not_found()),
     }
@@ -92,25 +90,4 @@ fn authorize<B>(app: &App, request: &Request<B>) -> Result<(), Problem> {
         return Ok(());
     }
     Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "the admin API needs its token as a bearer token"))
-}
-
-fn topics(app: &App) -> Response<ReplyBody> {
-    #[derive(Serialize)]
-    struct Topic {
-        topic: String,
-        followers: usize,
-        frames: usize,
-    }
-    #[derive(Serialize)]
-    struct Listing {
-        total: usize,
-        topics: Vec<Topic>,
-    }
-    let infos = app.hub.topic_infos(TOPICS_SHOWN_MAX);
-    let topics = infos.into_iter().map(|info| Topic {
-        topic: info.name.as_str().to_owned(),
-        followers: info.followers,
-        frames: info.frames,
-    });
-    json(&Listing { total: app.hub.topics(), topics: topics.collect() })
 }
