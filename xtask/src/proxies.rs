@@ -91,6 +91,9 @@ mod tests {
         chosen(&args).unwrap().iter().map(|kind| kind.name).collect()
     }
 
+    /// What else `deploy/` has, which `cargo xtask deploy` checks.
+    const OTHERS: &[&str] = &["grafana", "kubernetes", "prometheus", "systemd"];
+
     /// Each proxy of `deploy/` is started by a test and told of in the document.
     #[test]
     fn every_configuration_is_tested() {
@@ -100,6 +103,9 @@ mod tests {
         let mut deployed = Vec::new();
         for folder in std::fs::read_dir(root.join("deploy")).unwrap().map(Result::unwrap) {
             let name = folder.file_name().into_string().unwrap();
+            if OTHERS.contains(&name.as_str()) {
+                continue;
+            }
             for file in std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap) {
                 let link = format!("(../deploy/{name}/{})", file.file_name().into_string().unwrap());
                 assert!(document.contains(&link), "the document has no link {link}");

@@ -30,6 +30,7 @@ mod gauge;
 mod health;
 mod http;
 mod http2;
+mod inherited;
 mod interner;
 mod io;
 mod late_socket;
@@ -41,6 +42,7 @@ mod presence;
 mod request_scan;
 mod reserve;
 mod server;
+pub mod service_manager;
 mod signals;
 mod stream;
 mod tls;
@@ -54,5 +56,6 @@ pub use config::{
     PublishArgs, Ratio, RequiredClaims, Secret, SlowPolicy, SubscribeArgs, TokenArgs, TopicCompression, TopicLimits,
     TopicPattern, TopicRule, WebOrigin, reference_markdown,
 };
+pub use inherited::{InheritError, Inherited};
 pub use server::{Addresses, RunError, Server, StartError};
 pub use signals::HISTOGRAM_BUCKETS;

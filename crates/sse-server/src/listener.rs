@@ -41,7 +41,18 @@ impl PublicListener {
     /// # Errors
     /// When the address cannot be bound.
     pub(crate) fn bind(addr: SocketAddr) -> io::Result<Self> {
-        let listener = bind_socket(addr)?;
+        Self::new(bind_socket(addr)?)
+    }
+
+    /// Takes over a socket that somebody else has bound.
+    ///
+    /// # Errors
+    /// When it does not take the options that it needs.
+    pub(crate) fn adopt(listener: std::net::TcpListener) -> io::Result<Self> {
+        Self::new(adopt_socket(listener)?)
+    }
+
+    fn new(listener: std::net::TcpListener) -> io::Result<Self> {
         defer(&listener)?;
         Ok(Self(watched(mio::net::TcpListener::from_std(listener))?))
     }
@@ -66,6 +77,21 @@ impl PublicListener {
 /// When the address cannot be bound.
 pub(crate) fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(bind_socket(addr)?)
+}
+
+/// Takes over a socket for the admin side.
+///
+/// # Errors
+/// When it does not take the options that it needs.
+pub(crate) fn adopt(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    TcpListener::from_std(adopt_socket(listener)?)
+}
+
+/// Gives a bound socket what [`bind_socket`] gives one. How many may wait is up to who bound it.
+fn adopt_socket(listener: std::net::TcpListener) -> io::Result<std::net::TcpListener> {
+    listener.set_nonblocking(true)?;
+    set_stream_options(&SockRef::from(&listener))?;
+    Ok(listener)
 }
 
 /// Binds a listener whose connections inherit every option they need: none costs a call per connection.
@@ -205,6 +231,19 @@ mod tests {
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
         assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_AFTER);
         assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEPALIVE_INTERVAL);
+    }
+
+    #[tokio::test]
+    async fn connections_of_a_socket_taken_over_inherit_them_too() {
+        let bare = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = PublicListener::adopt(bare).unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.write_all(b"G").unwrap();
+        let socket = listener.accept().await.unwrap().0.into_unwatched().unwrap();
+        let socket = SockRef::from(&socket);
+        assert!(socket.tcp_nodelay().unwrap() && socket.nonblocking().unwrap() && socket.keepalive().unwrap());
+        assert_eq!(socket.send_buffer_size().unwrap(), 2 * SEND_BUFFER_BYTES);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
     }
 
     #[tokio::test]

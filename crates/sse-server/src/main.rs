@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use sse_server::{Addresses, Command, Config, ConfigError, Server, logging, memory};
+use sse_server::{Addresses, Command, Config, ConfigError, Inherited, Server, logging, memory, service_manager};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Exit codes: bad settings (`EX_USAGE`), and a start that failed.
@@ -15,7 +15,11 @@ const EXIT_START_FAILED: u8 = 1;
 
 fn main() -> ExitCode {
     memory::set_up();
-    let done = match Config::load_process() {
+    let sockets = match Inherited::take().context("taking the sockets of the service manager") {
+        Ok(sockets) => sockets,
+        Err(error) => return failed(&error),
+    };
+    let done = match Config::load_process(&sockets.settings()) {
         Err(error) => {
             eprintln!("{error}");
             return ExitCode::from(ConfigError::EXIT_CODE);
@@ -27,15 +31,17 @@ fn main() -> ExitCode {
         Ok(Command::Subscribe(args)) => sse_server::client::subscribe(&args),
         Ok(Command::Token(args)) => sse_server::client::token(&args).and_then(|token| print(&format!("{token}\n"))),
         Ok(Command::Log(args)) => sse_server::client::log(&args),
-        Ok(Command::Serve(config)) => serve(*config),
+        Ok(Command::Serve(config)) => serve(*config, sockets),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("sse-server: {error:#}");
-            ExitCode::from(EXIT_START_FAILED)
-        }
+        Err(error) => failed(&error),
     }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("sse-server: {error:#}");
+    ExitCode::from(EXIT_START_FAILED)
 }
 
 /// Prints to standard output; a reader that has gone away is no fault.
@@ -46,7 +52,7 @@ fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-fn serve(config: Config) -> anyhow::Result<()> {
+fn serve(config: Config, sockets: Inherited) -> anyhow::Result<()> {
     let _logging = logging::start(&config);
     for danger in config.dangers() {
         tracing::warn!("{danger}");
@@ -57,10 +63,16 @@ fn serve(config: Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
     runtime.block_on(async {
         let ready_file = config.ready_file.clone();
-        let server = Server::bind(config, Some(metrics))?;
+        let drain_window = config.drain_window;
+        let server = Server::bind_with(config, sockets, Some(metrics))?;
         let addresses = server.addresses().context("reading the listeners' addresses")?;
         announce(&addresses, ready_file.as_deref())?;
         let shutdown = shutdown_signal().context("watching for signals")?;
+        service_manager::ready(&addresses);
+        let shutdown = async {
+            shutdown.await;
+            service_manager::stopping(drain_window);
+        };
         server.run(shutdown).await?;
         anyhow::Ok(())
     })?;

@@ -10,13 +10,16 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use sse_hub::OpenLogError;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use crate::admin;
 use crate::app::App;
 use crate::config::Config;
 use crate::event_log;
+use crate::inherited::Inherited;
 use crate::listener::{self, PublicListener};
 use crate::memory;
+use crate::service_manager::Watchdog;
 use crate::writer::Writers;
 
 /// How often the hub is told the time.
@@ -85,10 +88,27 @@ impl Server {
     /// # Errors
     /// A [`StartError`].
     pub fn bind(config: Config, metrics: Option<PrometheusHandle>) -> Result<Self, StartError> {
+        Self::bind_with(config, Inherited::default(), metrics)
+    }
+
+    /// As [`Self::bind`], but for the addresses at which one of `sockets` listens already.
+    ///
+    /// # Errors
+    /// A [`StartError`].
+    pub fn bind_with(
+        config: Config,
+        mut sockets: Inherited,
+        metrics: Option<PrometheusHandle>,
+    ) -> Result<Self, StartError> {
         let failed = |addr: SocketAddr| move |source: io::Error| StartError::Bind { addr, source };
-        let public = |&addr: &SocketAddr| PublicListener::bind(addr).map_err(failed(addr));
-        let public = config.listen.iter().map(public).collect::<Result<_, _>>()?;
-        let admin = config.admin_listen.map(|addr| listener::bind(addr).map_err(failed(addr))).transpose()?;
+        let mut public = |&addr: &SocketAddr| {
+            let listener = sockets.take_public(addr).map_or_else(|| PublicListener::bind(addr), PublicListener::adopt);
+            listener.map_err(failed(addr))
+        };
+        let public = config.listen.iter().map(&mut public).collect::<Result<_, _>>()?;
+        let mut admin =
+            |addr| sockets.take_admin().map_or_else(|| listener::bind(addr), listener::adopt).map_err(failed(addr));
+        let admin = config.admin_listen.map(&mut admin).transpose()?;
         let log = event_log::open(&config)?;
         let app = App::new(config, log, metrics).map_err(StartError::Setup)?;
         Ok(Self { app, public, admin })
@@ -112,9 +132,9 @@ impl Server {
     /// A [`RunError`], at once: streams are cut, and whoever watches over the process starts it anew.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         let Self { app, public, admin } = self;
-        let mut tasks = tokio::task::JoinSet::new();
+        let (mut tasks, mut accepting) = (JoinSet::new(), JoinSet::new());
         for listener in public {
-            tasks.spawn(listener::accept_loop(app.clone(), listener));
+            accepting.spawn(listener::accept_loop(app.clone(), listener));
         }
         if let Some(listener) = admin {
             tasks.spawn(admin::accept_loop(app.clone(), listener));
@@ -130,9 +150,10 @@ impl Server {
             thread = app.vitals.failed() => Err(RunError { part: thread }),
             // They go on for ever.
             _ = tasks.join_next() => Err(RunError { part: "a task".to_owned() }),
+            _ = accepting.join_next() => Err(RunError { part: "a listener".to_owned() }),
         };
         if outcome.is_ok() {
-            drain(&app).await;
+            drain(&app, accepting).await;
         }
         tasks.shutdown().await;
         let stopping = tokio::task::spawn_blocking(move || {
@@ -149,7 +170,7 @@ impl Server {
     }
 }
 
-async fn drain(app: &App) {
+async fn drain(app: &App, mut accepting: JoinSet<()>) {
     let window = app.config.drain_window;
     let open = app.connections.open();
     // First the state, then the word for it: who reads the log finds the server as it says.
@@ -158,19 +179,30 @@ async fn drain(app: &App) {
     if let Some(writers) = &app.writers {
         writers.drain(window);
     }
-    let deadline = Instant::now() + window + DRAIN_GRACE;
+    let window_over = Instant::now() + window;
+    emptied(app, window_over).await;
+    // What was accepted is answered. Who comes from here on waits for the next server, if the listener is inherited.
+    accepting.shutdown().await;
+    emptied(app, window_over + DRAIN_GRACE).await;
+    tracing::info!(left = app.connections.open(), "drained");
+}
+
+/// Until no connection is open, or the time is over.
+async fn emptied(app: &App, deadline: Instant) {
     while app.connections.open() > 0 && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    tracing::info!(left = app.connections.open(), "drained");
 }
 
 async fn sweep(app: Arc<App>) {
     let mut interval = tokio::time::interval(SWEEP_EVERY);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut watchdog = Watchdog::new(Instant::now());
     loop {
         interval.tick().await;
         app.hub.sweep(Instant::now());
+        // The runtime turns, and the hub's locks were free.
+        watchdog.beat(Instant::now());
     }
 }
 

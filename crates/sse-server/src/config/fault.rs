@@ -25,6 +25,8 @@ pub enum Origin {
     Flag(String),
     /// The command line as a whole.
     CommandLine,
+    /// A socket that the service manager has opened.
+    Socket,
 }
 
 impl fmt::Display for Origin {
@@ -35,6 +37,7 @@ impl fmt::Display for Origin {
             Self::File { path, line, key } => write!(f, "{}:{line}: {key}", path.display()),
             Self::Environment(name) | Self::Flag(name) => f.write_str(name),
             Self::CommandLine => f.write_str("command line"),
+            Self::Socket => f.write_str("socket of the service manager"),
         }
     }
 }

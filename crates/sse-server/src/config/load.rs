@@ -1,6 +1,7 @@
 //! From the four layers to one configuration, or to everything that is wrong with them.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::checks::settle;
@@ -22,6 +23,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) machine: Machine,
     pub(super) read_file: &'a dyn Fn(&Path) -> Result<String, String>,
     pub(super) renamed: &'a [(&'a str, &'a str)],
+    /// Addresses of sockets that are open already, each with the setting whose place it takes.
+    pub(super) sockets: &'a [(&'a str, SocketAddr)],
 }
 
 impl Config {
@@ -37,20 +40,20 @@ impl Config {
         env: &dyn Fn(&str) -> Option<String>,
         env_names: &[String],
     ) -> Result<Command, ConfigError> {
-        let machine = Machine::detect();
-        Surroundings { env, env_names, machine, read_file: &file::read, renamed: RENAMED }.load(args.collect())
+        Surroundings::here(env, env_names, &[]).load(args.collect())
     }
 
-    /// [`Config::load`] of this process's own arguments and environment.
+    /// [`Config::load`] of this process's own arguments and environment. The addresses of `sockets`, each with the key of its
+    /// setting, take the place of all that the layers say, and are checked as if they had been set.
     ///
     /// # Errors
     ///
     /// As [`Config::load`].
-    pub fn load_process() -> Result<Command, ConfigError> {
+    pub fn load_process(sockets: &[(&str, SocketAddr)]) -> Result<Command, ConfigError> {
         // A value that is not UTF-8 must not count as unset; made lossy, it is refused by whoever reads it.
         let env = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
         let names: Vec<String> = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
-        Self::load(std::env::args_os(), &env, &names)
+        Surroundings::here(&env, &names, sockets).load(std::env::args_os().collect())
     }
 
     /// The defaults, on a machine with this much memory: for tests and for services that embed the server.
@@ -66,7 +69,17 @@ impl Config {
     }
 }
 
-impl Surroundings<'_> {
+impl<'a> Surroundings<'a> {
+    /// With the machine and the files of this process.
+    fn here(
+        env: &'a dyn Fn(&str) -> Option<String>,
+        env_names: &'a [String],
+        sockets: &'a [(&'a str, SocketAddr)],
+    ) -> Self {
+        let machine = Machine::detect();
+        Self { env, env_names, machine, read_file: &file::read, renamed: RENAMED, sockets }
+    }
+
     pub(super) fn load(&self, args: Vec<OsString>) -> Result<Command, ConfigError> {
         let mut faults = Vec::new();
         let (command, flags) = match parse(args, self.renamed, &mut faults) {
@@ -83,13 +96,23 @@ impl Surroundings<'_> {
     fn resolve(&self, flags: Entries, faults: &mut Vec<Fault>) -> Option<Config> {
         let environment = self.environment(faults);
         let file = self.file(&[&environment, &flags], faults);
-        let rows = self.rows(SETTINGS, [file.settings, environment, flags]);
+        let rows = self.rows(SETTINGS, [file.settings, environment, flags, self.sockets()]);
         let (config, sources) = Config::resolve(rows, faults);
         let mut config = config?;
         let (rules, origins) = self.topics(file.topics, faults);
         config.topics = rules;
         settle(&mut config, sources, &origins, faults);
         Some(config)
+    }
+
+    fn sockets(&self) -> Entries {
+        let item = |addr: &SocketAddr| Item { text: addr.to_string(), origin: Origin::Socket };
+        let given = |setting: &'static Setting| {
+            let of_setting = self.sockets.iter().filter(|(key, _)| *key == setting.key());
+            let items: Vec<Item> = of_setting.map(|(_, addr)| item(addr)).collect();
+            (!items.is_empty()).then_some((setting, Given { origin: Origin::Socket, items }))
+        };
+        SETTINGS.iter().filter_map(given).collect()
     }
 
     fn environment(&self, faults: &mut Vec<Fault>) -> Entries {

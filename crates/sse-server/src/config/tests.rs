@@ -6,9 +6,11 @@ mod commands;
 mod faults;
 mod layers;
 mod reference;
+mod sockets;
 mod topics;
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use super::fault::ConfigError;
@@ -28,6 +30,16 @@ const FILE: &str = "sse.toml";
 
 /// Loads with a file of this text (none if empty), this environment and these arguments.
 fn load(file: &str, env: &[(&str, &str)], args: &[&str]) -> Result<Command, ConfigError> {
+    load_with_sockets(&[], file, env, args)
+}
+
+/// The same with sockets that are open already.
+fn load_with_sockets(
+    sockets: &[(&str, SocketAddr)],
+    file: &str,
+    env: &[(&str, &str)],
+    args: &[&str],
+) -> Result<Command, ConfigError> {
     let read_file = |path: &Path| match path == Path::new(FILE) {
         true => Ok(file.to_owned()),
         false => Err(format!("reading {}: not there", path.display())),
@@ -37,8 +49,14 @@ fn load(file: &str, env: &[(&str, &str)], args: &[&str]) -> Result<Command, Conf
     let mut all = vec!["sse-server"];
     all.extend((!file.is_empty()).then_some(["--config", FILE]).into_iter().flatten());
     all.extend(args);
-    let surroundings =
-        Surroundings { env: &variable, env_names: &names, machine: MACHINE, read_file: &read_file, renamed: RENAMED };
+    let surroundings = Surroundings {
+        env: &variable,
+        env_names: &names,
+        machine: MACHINE,
+        read_file: &read_file,
+        renamed: RENAMED,
+        sockets,
+    };
     surroundings.load(all.into_iter().map(OsString::from).collect())
 }
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's own helpers fail the test")]
 
+mod activation;
 mod churn;
 mod closing;
 mod coalescing;
@@ -39,6 +40,7 @@ mod quickstart;
 mod resume;
 mod revocations;
 mod secrets;
+mod service;
 mod shares;
 mod slow;
 mod smuggling;

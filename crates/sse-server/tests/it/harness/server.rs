@@ -1,7 +1,8 @@
 //! The real binary on free ports.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,9 +40,28 @@ struct Addresses {
     admin: Option<SocketAddr>,
 }
 
+/// Listeners that outlive servers, as a service manager keeps them.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    pub(crate) public: TcpListener,
+    pub(crate) admin: TcpListener,
+}
+
+impl Sockets {
+    pub(crate) fn open() -> Self {
+        let open = || TcpListener::bind("127.0.0.1:0").unwrap();
+        Self { public: open(), admin: open() }
+    }
+}
+
+/// Has the shell pass its input and output on as descriptors 3 and 4, and become the server. `$NAMES` is what they are called.
+const PASS_SOCKETS: &str = "export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=$NAMES; \
+                            exec \"$0\" \"$@\" 3<&0 4<&1 </dev/null >/dev/null";
+
 /// How a server is to be started.
 #[derive(Debug, Default)]
 pub(crate) struct Launch {
+    sockets: Option<Sockets>,
     flags: Vec<String>,
     environment: Vec<(String, String)>,
     descriptors_max: Option<usize>,
@@ -56,6 +76,13 @@ impl Launch {
 
     pub(crate) fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Passes it these sockets, under the names of the variable `NAMES`.
+    pub(crate) fn sockets(mut self, sockets: &Sockets) -> Self {
+        let (public, admin) = (sockets.public.try_clone().unwrap(), sockets.admin.try_clone().unwrap());
+        self.sockets = Some(Sockets { public, admin });
         self
     }
 
@@ -113,7 +140,11 @@ impl Launch {
     /// Runs the binary to its end, which has to come by itself, and returns what it said.
     #[track_caller]
     pub(crate) fn finish(&self) -> Output {
-        let mut child = self.command().stdout(Stdio::piped()).spawn().unwrap();
+        let mut command = self.command();
+        if self.sockets.is_none() {
+            command.stdout(Stdio::piped());
+        }
+        let mut child = command.spawn().unwrap();
         let started = Instant::now();
         while child.try_wait().unwrap().is_none() {
             if started.elapsed() > Duration::from_secs(5) {
@@ -126,19 +157,25 @@ impl Launch {
     }
 
     fn command(&self) -> Command {
-        let mut command = match self.descriptors_max {
-            None => Command::new(BINARY),
-            // The shell becomes the server: its process id stays the same.
-            Some(descriptors_max) => {
-                let mut command = Command::new("/bin/sh");
-                command.args(["-c", &format!("ulimit -n {descriptors_max} && exec \"$0\" \"$@\""), BINARY]);
-                command
-            }
+        // The shell becomes the server: its process id stays the same.
+        let by_shell = |script: &str| {
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", script, BINARY]);
+            command
+        };
+        let mut command = match (self.descriptors_max, &self.sockets) {
+            (Some(descriptors_max), _) => by_shell(&format!("ulimit -n {descriptors_max} && exec \"$0\" \"$@\"")),
+            (None, Some(_)) => by_shell(PASS_SOCKETS),
+            (None, None) => Command::new(BINARY),
         };
         let environment = self.environment.iter().map(|(name, value)| (name, value));
         // Nothing of the surroundings may change what is tested.
         command.args(&self.flags).env_clear().envs(environment);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        if let Some(sockets) = &self.sockets {
+            let passed = |listener: &TcpListener| Stdio::from(OwnedFd::from(listener.try_clone().unwrap()));
+            command.stdin(passed(&sockets.public)).stdout(passed(&sockets.admin));
+        }
         command
     }
 }
