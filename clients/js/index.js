@@ -1,4 +1,4 @@
-// Follows an sse-server from a browser, see README.md.
+// Follows an sse-server from a browser, see docs/browser.md.
 
 import { Connection } from "./connection.js";
 import { canShare, SharedConnection } from "./tabs.js";

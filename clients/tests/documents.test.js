@@ -14,10 +14,10 @@ import { SECRET, token } from "./token.js";
 const read = (file) => readFile(new URL(`../../${file}`, import.meta.url), "utf8");
 
 /** The blocks of JavaScript in a document. */
-const blocksOf = (document) => [...document.matchAll(/```js\n(.*?)```/gs)].map(([, block]) => block);
+const blocksOf = (document) => [...document.matchAll(/```js[^\n]*\n(.*?)```/gs)].map(([, block]) => block);
 
-describe("clients/js/README.md", () => {
-  const readme = read("clients/js/README.md");
+describe("docs/browser.md", () => {
+  const readme = read("docs/browser.md");
 
   it("has examples that the types allow", async () => {
     const dir = await mkdtemp(join(tmpdir(), "sse-documents-"));

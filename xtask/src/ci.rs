@@ -24,6 +24,7 @@ const STEPS: &[Step] = &[
     Step { name: "test", what: What::Cargo(&["test", "--workspace", "--locked"]) },
     Step { name: "examples", what: What::Cargo(&["build", "--workspace", "--examples", "--locked"]) },
     Step { name: "doc", what: What::Doc(&["doc", "--workspace", "--no-deps", "--locked"]) },
+    Step { name: "docs", what: What::Chore(&["docs"]) },
     Step { name: "deny", what: What::Chore(&["deny"]) },
     Step { name: "loom", what: What::Tests(&["loom"], loom::models) },
     Step { name: "fuzz", what: What::Tests(&["fuzz", "--seconds", "5"], || fuzz::all("", 5)) },

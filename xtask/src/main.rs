@@ -7,6 +7,7 @@ mod certificate;
 mod ci;
 mod clients;
 mod deny;
+mod docs;
 mod faults;
 mod fuzz;
 mod h2spec;
@@ -64,6 +65,11 @@ enum Chore {
     Fuzz(fuzz::Args),
     /// Run the criterion benches
     Bench(bench::Args),
+    /// Run every command of the documents, check their links and build the book
+    Docs(docs::Args),
+    /// The commands of one page, in namespaces that `docs` has made
+    #[command(hide = true)]
+    DocsPage(docs::PageArgs),
     /// Check licences, sources, banned versions and, when its database can be had, advisories
     Deny,
     /// Check that the toolchain in use is the `rust-version` of the manifest
@@ -87,6 +93,8 @@ impl Chore {
             Self::Sim(args) => sim::run(args),
             Self::Fuzz(args) => fuzz::run(args),
             Self::Bench(args) => bench::run(args),
+            Self::Docs(args) => docs::run(args),
+            Self::DocsPage(args) => docs::run_page(args),
             Self::Deny => deny::run(),
             Self::Msrv => msrv::run(),
         }
