@@ -100,7 +100,7 @@ impl HubInner {
 
     /// The topics of these names, each once.
     fn topics_of(&self, names: &[TopicName]) -> Result<TopicsOfEvent, PublishError> {
-        let full = PublishError::TopicsFull { topics_max: self.config.topics_max };
+        let full = PublishError::TopicsFull { topics_max: self.topics.count_max() };
         let topics = names.iter().map(|name| self.topics.obtain(name)).collect::<Option<_>>().ok_or(full)?;
         Ok(distinct(topics))
     }

@@ -61,7 +61,7 @@ pub enum FeedStart {
 impl Feed {
     pub(crate) fn open(hub: Hub, name: &TopicName) -> Result<Self, SubscribeError> {
         let joined = hub.inner.with_topic(name, |topic, state| (topic.clone(), state.follow_feed()));
-        let topics_max = hub.inner.config.topics_max;
+        let topics_max = hub.inner.topics.count_max();
         let (topic, key) = joined.ok_or(SubscribeError::TopicsFull { topics_max })?;
         Ok(Self { hub, topic, key })
     }

@@ -239,6 +239,11 @@ impl Hub {
         self.inner.topics.count()
     }
 
+    /// Sets another bound of topics, in place of `HubConfig::topics_max`. Those above it stay until they are forgotten.
+    pub fn bound_topics(&self, topics_max: usize) {
+        self.inner.topics.bound(topics_max);
+    }
+
     /// At most `topics_max` topics, in no order.
     pub fn topic_infos(&self, topics_max: usize) -> Vec<TopicInfo> {
         let mut infos = Vec::new();

@@ -57,7 +57,7 @@ impl Several {
             Reader::new(selectors, hub.inner.durable.is_some()),
             grants,
             policy,
-            hub.inner.config.topics_max,
+            hub.inner.topics.count_max(),
         ));
         let merge_key = hub.inner.merges.lock().insert(merge.clone());
         let mut several = Self { merge, merge_key, topics: Vec::new(), groups: Vec::new() };
@@ -65,7 +65,7 @@ impl Several {
         for name in names {
             if !several.join_topic(hub, name) {
                 several.leave(hub);
-                return Err(SubscribeError::TopicsFull { topics_max: hub.inner.config.topics_max });
+                return Err(SubscribeError::TopicsFull { topics_max: hub.inner.topics.count_max() });
             }
         }
         Ok(several)

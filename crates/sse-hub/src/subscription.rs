@@ -359,7 +359,7 @@ fn join_one(
         let first = gap.map(|reason| start.gap(hub.epoch(), cursor, reason));
         Ok((topic.clone(), key, Started::InRings(StartGaps { first, later: None }), watch))
     });
-    let topics_max = hub.inner.config.topics_max;
+    let topics_max = hub.inner.topics.count_max();
     let (topic, key, started, watch) = joined.ok_or(SubscribeError::TopicsFull { topics_max })??;
     if watch {
         hub.inner.watch(topic.clone());

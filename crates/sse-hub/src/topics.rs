@@ -21,7 +21,7 @@ pub(crate) struct Topics {
     shards: usize,
     pub(crate) selectors: RwLock<SelectorRegistry>,
     count: AtomicUsize,
-    count_max: usize,
+    count_max: AtomicUsize,
     next_id: AtomicU64,
     default_policy: Arc<TopicPolicy>,
     policies: Vec<(Selector, Arc<TopicPolicy>)>,
@@ -67,7 +67,7 @@ impl Topics {
             shards,
             selectors: RwLock::default(),
             count: AtomicUsize::new(0),
-            count_max: config.topics_max,
+            count_max: config.topics_max.into(),
             next_id: AtomicU64::new(0),
             default_policy: Arc::new(config.topic_policy.clone()),
             policies: config.topic_policies.iter().map(policy).collect(),
@@ -85,6 +85,14 @@ impl Topics {
 
     pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_max(&self) -> usize {
+        self.count_max.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn bound(&self, count_max: usize) {
+        self.count_max.store(count_max, Ordering::Relaxed);
     }
 
     pub(crate) fn tables(&self) -> &[Table] {
@@ -110,7 +118,7 @@ impl Topics {
         let table = self.table_of(name);
         let make = || {
             // Taken before it is used, so that a crowd of publishers does not go beyond the bound.
-            if self.count.fetch_add(1, Ordering::Relaxed) >= self.count_max {
+            if self.count.fetch_add(1, Ordering::Relaxed) >= self.count_max() {
                 self.count.fetch_sub(1, Ordering::Relaxed);
                 return None;
             }

@@ -10,7 +10,9 @@ use std::time::{Instant, SystemTime};
 use hyper::{Method, Request};
 use sse_hub::{Grants, Selector, TopicName, TopicNameError};
 
-use crate::config::{Config, CookieName, OriginPattern};
+use tokio::sync::watch;
+
+use crate::config::Config;
 use crate::signals::Signals;
 use crate::stream::EndReason;
 
@@ -23,16 +25,18 @@ mod key;
 mod p521;
 mod revocations;
 mod role;
+mod rules;
 mod selectors;
 mod tickets;
 mod token;
 
-use claims::ClaimRules;
 use credential::{Carrier, Credential};
 pub(crate) use error::AccessError;
 pub(crate) use key::{VerifyKey, algorithm};
 pub(crate) use revocations::{Revocations, RevocationsFull, Revoked};
 use role::Role;
+pub(crate) use rules::KeysError;
+use rules::Rules;
 use selectors::SelectorCache;
 pub(crate) use tickets::{TicketError, Tickets};
 pub(crate) use token::Token;
@@ -40,14 +44,10 @@ pub(crate) use token::Token;
 /// Lets requests in.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    open_publish: bool,
-    anonymous: bool,
-    publisher: Option<Role>,
-    subscriber: Option<Role>,
-    rules: ClaimRules,
+    /// Whoever keeps sets of keys fresh is told when others take their place.
+    rules: watch::Sender<Arc<Rules>>,
+    signals: Signals,
     selectors: SelectorCache,
-    cookie_name: CookieName,
-    publish_origin: Vec<OriginPattern>,
     pub(crate) revocations: Arc<Revocations>,
     pub(crate) tickets: Tickets,
 }
@@ -57,17 +57,33 @@ impl Gate {
     /// When a key is none, or the system gives no certificates for a set of keys by https.
     pub(crate) fn new(config: &Config, signals: &Signals) -> io::Result<Self> {
         Ok(Self {
-            open_publish: config.open_publish,
-            anonymous: config.anonymous,
-            publisher: Role::publisher(config, signals)?,
-            subscriber: Role::subscriber(config, signals)?,
-            rules: ClaimRules::new(config),
+            rules: watch::Sender::new(Arc::new(Rules::new(config, signals, None)?)),
+            signals: signals.clone(),
             selectors: SelectorCache::new(),
-            cookie_name: config.cookie_name.clone(),
-            publish_origin: config.publish_origin.clone(),
             revocations: Arc::new(Revocations::new()),
             tickets: Tickets::new(config.ticket_ttl),
         })
+    }
+
+    /// Goes by other settings from now on. Who was let in stays, as long as the token says.
+    ///
+    /// # Errors
+    /// When a set of keys cannot be had; then everything is as before.
+    pub(crate) async fn take_on(&self, config: &Config) -> Result<(), KeysError> {
+        let before = self.rules();
+        let rules = Rules::new(config, &self.signals, Some(&before))?;
+        rules.fetch_first(&before).await?;
+        self.rules.send_replace(Arc::new(rules));
+        Ok(())
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        self.rules.borrow().clone()
+    }
+
+    /// What there are no keys for yet, so that nobody gets in with a token.
+    pub(crate) fn lacking(&self) -> impl Iterator<Item = &'static str> {
+        self.rules().lacking()
     }
 
     /// The selector that a text spells. Tokens and streams share those that are compiled already.
@@ -80,11 +96,14 @@ impl Gate {
 
     /// Keeps sets of keys fresh, for as long as it is polled.
     pub(crate) async fn run(&self) {
-        let run = async |role: &Option<Role>| match role {
-            Some(role) => role.run().await,
-            None => std::future::pending().await,
-        };
-        tokio::join!(run(&self.publisher), run(&self.subscriber));
+        let mut changes = self.rules.subscribe();
+        loop {
+            let rules = changes.borrow_and_update().clone();
+            tokio::select! {
+                () = rules.keep_fresh() => (),
+                _ = changes.changed() => (),
+            }
+        }
     }
 
     /// What the request may publish. `query_token` is the value of the query's `authorization`, on paths that take one.
@@ -96,11 +115,12 @@ impl Gate {
         request: &Request<B>,
         query_token: Option<&str>,
     ) -> Result<Access, AccessError> {
-        let found = self.token(self.publisher.as_ref(), request, query_token).await?;
+        let rules = self.rules();
+        let found = self.token(&rules, rules.publisher.as_deref(), request, query_token).await?;
         match found {
-            Some(by) if self.open_publish => Ok(Access { pass: Pass::Open, ..by }),
+            Some(by) if rules.open_publish => Ok(Access { pass: Pass::Open, ..by }),
             Some(access) => Ok(access),
-            None if self.open_publish => Ok(Access::of(Pass::Open)),
+            None if rules.open_publish => Ok(Access::of(Pass::Open)),
             None => Err(AccessError::Missing),
         }
     }
@@ -114,9 +134,10 @@ impl Gate {
         request: &Request<B>,
         query_token: Option<&str>,
     ) -> Result<Access, AccessError> {
-        match self.token(self.subscriber.as_ref(), request, query_token).await? {
+        let rules = self.rules();
+        match self.token(&rules, rules.subscriber.as_deref(), request, query_token).await? {
             Some(access) => Ok(access),
-            None if self.anonymous => Ok(Access::of(Pass::Anonymous)),
+            None if rules.anonymous => Ok(Access::of(Pass::Anonymous)),
             None => Err(AccessError::Missing),
         }
     }
@@ -150,25 +171,26 @@ impl Gate {
 
     /// Whether there are subscribers' tokens at all, for which tickets could be given.
     pub(crate) fn has_subscriber_key(&self) -> bool {
-        self.subscriber.is_some()
+        self.rules().subscriber.is_some()
     }
 
     /// The access that the request's token gives, if it has one. Where there is no key a token says nothing.
     async fn token<B>(
         &self,
+        rules: &Rules,
         role: Option<&Role>,
         request: &Request<B>,
         query_token: Option<&str>,
     ) -> Result<Option<Access>, AccessError> {
         let Some(role) = role else { return Ok(None) };
-        let found = credential::find(request, query_token, self.cookie_name.as_str())?;
+        let found = credential::find(request, query_token, rules.cookie_name.as_str())?;
         let Some(Credential { token, by }) = found else { return Ok(None) };
         let by_cookie = by == Carrier::Cookie;
-        if by_cookie && !credential::may_write_with_cookie(request, &self.publish_origin) {
+        if by_cookie && !credential::may_write_with_cookie(request, &rules.publish_origin) {
             return Err(AccessError::Origin);
         }
         let now = SystemTime::now();
-        let token = role.check(token, &self.rules, &self.selectors, now).await?;
+        let token = role.check(token, &self.selectors, now).await?;
         if self.revocations.holds_for(&token, now) {
             return Err(AccessError::Invalid);
         }

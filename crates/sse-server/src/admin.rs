@@ -67,9 +67,9 @@ async fn serve(app: Arc<App>, socket: TcpStream) {
 }
 
 async fn route(app: &App, request: Request<Incoming>) -> Result<Response<ReplyBody>, Problem> {
-    if app.config.admin_token.is_none() {
+    if app.config().admin_token.is_none() {
         // A page whose name resolves to loopback must not read it (FAILURES I6).
-        check_host(&request, &app.config)?;
+        check_host(&request, &app.config())?;
     }
     if let Some(route) = HealthRoute::parse(request.uri().path()) {
         return health::answer(app, route, request.method());
@@ -84,7 +84,7 @@ async fn route(app: &App, request: Request<Incoming>) -> Result<Response<ReplyBo
 
 /// Health and metrics need no token; everything else does where one is set.
 fn authorize<B>(app: &App, request: &Request<B>) -> Result<(), Problem> {
-    let Some(token) = &app.config.admin_token else { return Ok(()) };
+    let Some(token) = &app.config().admin_token else { return Ok(()) };
     let given = request.headers().get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
     if given.is_some_and(|given| constant_time_eq::constant_time_eq(given, token.reveal().as_bytes())) {
         return Ok(());

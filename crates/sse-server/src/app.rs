@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use parking_lot::RwLock;
 use sse_hub::{
     DiskLog, Hub, HubConfig, LagBounds, LogContents, Publication, PublishError, Receipt, RingBounds, Selector,
     SlowPolicy, Submission, TopicName, TopicPolicy,
 };
 use tokio::sync::watch;
 
-use crate::access::Gate;
+use crate::access::{Gate, KeysError};
 use crate::carrier::Carrier;
 use crate::compression::Compressors;
 use crate::config::{self, Config, TopicLimits};
@@ -31,7 +32,9 @@ use crate::writer::{WriterSettings, Writers};
 /// One server's state.
 #[derive(Debug)]
 pub(crate) struct App {
-    pub(crate) config: Config,
+    /// The settings as they are now: a reload puts others in their place.
+    config: RwLock<Arc<Config>>,
+    pub(crate) times: StreamTimes,
     pub(crate) hub: Hub,
     pub(crate) signals: Signals,
     /// The durable log, if there is one.
@@ -95,8 +98,27 @@ impl App {
             drain: watch::Sender::new(None),
             metrics,
             vitals,
-            config,
+            times: StreamTimes::new(&config),
+            config: RwLock::new(Arc::new(config)),
         }))
+    }
+
+    /// The settings as they are now.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        self.config.read().clone()
+    }
+
+    /// Goes on with other settings, in which nothing that needs a restart differs.
+    ///
+    /// # Errors
+    /// When a set of keys cannot be had; then everything is as before.
+    pub(crate) async fn take_on(&self, config: Config) -> Result<(), KeysError> {
+        self.access.take_on(&config).await?;
+        self.limits.take_on(&config);
+        self.connections.bound(config.connections_max.get());
+        self.hub.bound_topics(config.topics_max.get());
+        *self.config.write() = Arc::new(config);
+        Ok(())
     }
 
     /// Why no further stream is taken of this client, if none is.
@@ -133,6 +155,21 @@ impl App {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.drain.borrow().is_some()
+    }
+}
+
+/// What streams go by at every turn, the same from the start to the end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StreamTimes {
+    pub(crate) heartbeat_interval: Duration,
+    pub(crate) write_timeout: Duration,
+    pub(crate) connection_age_max: Option<Duration>,
+}
+
+impl StreamTimes {
+    fn new(config: &Config) -> Self {
+        let Config { heartbeat_interval, write_timeout, connection_age_max, .. } = *config;
+        Self { heartbeat_interval, write_timeout, connection_age_max }
     }
 }
 

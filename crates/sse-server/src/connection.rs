@@ -283,7 +283,7 @@ pub(crate) async fn serve(
             let mut watch = tokio::time::interval(WATCH_EVERY);
             let mut draining = std::pin::pin!(draining(&app));
             let (mut is_draining, mut is_last, mut is_stream) = (false, false, false);
-            let write_timeout = app.config.write_timeout;
+            let write_timeout = app.times.write_timeout;
             std::future::poll_fn(|cx: &mut Context<'_>| {
                 if !is_draining && draining.as_mut().poll(cx).is_ready() {
                     is_draining = true;

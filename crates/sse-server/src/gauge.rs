@@ -10,7 +10,7 @@ use crate::limits::{AddressKey, Admission, Limits, TallyPermit};
 #[derive(Debug)]
 pub(crate) struct ConnectionGauge {
     open: AtomicUsize,
-    connections_max: usize,
+    connections_max: AtomicUsize,
 }
 
 /// Connections above the bound that are still accepted, to be told that the server is full. They use descriptors that are
@@ -19,7 +19,12 @@ const TURNED_AWAY_MAX: usize = 8;
 
 impl ConnectionGauge {
     pub(crate) fn new(connections_max: usize) -> Arc<Self> {
-        Arc::new(Self { open: AtomicUsize::new(0), connections_max })
+        Arc::new(Self { open: AtomicUsize::new(0), connections_max: connections_max.into() })
+    }
+
+    /// Sets another bound. Whoever is above it stays.
+    pub(crate) fn bound(&self, connections_max: usize) {
+        self.connections_max.store(connections_max, Ordering::Relaxed);
     }
 
     pub(crate) fn open(&self) -> usize {
@@ -32,9 +37,10 @@ impl ConnectionGauge {
     /// The word for metrics, when there are too many even to be told so.
     pub(crate) fn enter(self: &Arc<Self>, limits: &Limits, peer: IpAddr) -> Result<ConnectionPermit, &'static str> {
         let before = self.open.fetch_add(1, Ordering::Relaxed);
-        let surplus = (before >= self.connections_max).then_some(Surplus::OfAll);
+        let connections_max = self.connections_max.load(Ordering::Relaxed);
+        let surplus = (before >= connections_max).then_some(Surplus::OfAll);
         let mut permit = ConnectionPermit { gauge: self.clone(), surplus, _address: None };
-        if before >= self.connections_max + TURNED_AWAY_MAX {
+        if before >= connections_max.saturating_add(TURNED_AWAY_MAX) {
             return Err("full");
         }
         let (address, of_address) = match limits.admit(peer) {

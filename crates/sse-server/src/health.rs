@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::app::App;
 use crate::event_log::EventLog;
 use crate::http::{HealthRoute, Problem, ReplyBody, full, json};
+use crate::logging;
 
 /// Answers `/livez`, `/readyz` and `/metrics`.
 ///
@@ -32,7 +33,9 @@ fn ready(app: &App) -> Response<ReplyBody> {
     }
     let draining = app.is_draining().then_some("draining");
     let log = app.log.as_ref().and_then(EventLog::trouble);
-    let reasons: Vec<&'static str> = draining.into_iter().chain(log).collect();
+    let threads = app.vitals.have_failed().then_some("threads");
+    let parts = [draining, log, threads].into_iter().flatten();
+    let reasons: Vec<&'static str> = parts.chain(app.access.lacking()).collect();
     let is_ready = reasons.is_empty();
     let mut response = json(&Document { ready: is_ready, reasons });
     if !is_ready {
@@ -44,6 +47,7 @@ fn ready(app: &App) -> Response<ReplyBody> {
 fn metrics(app: &App) -> Response<ReplyBody> {
     let Some(handle) = &app.metrics else { return text("") };
     metrics_process::Collector::default().collect();
+    app.signals.log_lines_dropped(logging::dropped_lines());
     let mut response = text(handle.render());
     let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, content_type);

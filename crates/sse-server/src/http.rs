@@ -65,7 +65,7 @@ pub(crate) async fn handle(
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     };
-    origin::add_cors(response.headers_mut(), origin.as_ref(), &app.config);
+    origin::add_cors(response.headers_mut(), origin.as_ref(), &app.config());
     if carrier.is_surplus_connection() {
         // Its place is for the next one to be told the same.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -83,7 +83,7 @@ async fn route(app: &Arc<App>, carrier: &Carrier, request: Request<Incoming>) ->
         let detail = format!("the target has {target_len} bytes, more than {bytes_max}");
         return Err(Problem::new(StatusCode::URI_TOO_LONG, "uri_too_long", detail));
     }
-    origin::check_host(&request, &app.config)?;
+    origin::check_host(&request, &app.config())?;
     let client = app.limits.client(carrier.remote_addr(), request.headers()).ip();
     match Route::parse(request.uri().path())? {
         Route::Topic(topic) => match *request.method() {
@@ -110,7 +110,7 @@ async fn route(app: &Arc<App>, carrier: &Carrier, request: Request<Incoming>) ->
         },
         Route::Mercure => mercure::answer(app, carrier, client, request).await,
         Route::Subscriptions => mercure::subscriptions::answer(app, request).await,
-        Route::Health(_) if !app.config.health_on_public => Err(Problem::not_found()),
+        Route::Health(_) if !app.config().health_on_public => Err(Problem::not_found()),
         Route::Health(route) => health::answer(app, route, request.method()),
     }
 }
@@ -118,7 +118,7 @@ async fn route(app: &Arc<App>, carrier: &Carrier, request: Request<Incoming>) ->
 fn preflight<B>(app: &App, request: &Request<B>, methods: &'static str) -> Response<ReplyBody> {
     let mut response = no_content();
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
-    origin::add_preflight(response.headers_mut(), request.headers(), methods, &app.config);
+    origin::add_preflight(response.headers_mut(), request.headers(), methods, &app.config());
     response
 }
 

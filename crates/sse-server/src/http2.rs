@@ -111,7 +111,7 @@ pub(crate) async fn serve(
         while ticks.poll_tick(cx).is_ready() {
             // The others of the connection go on.
             watch.overdue_streams(&app).into_iter().for_each(|key| tasks.end(key));
-            match watch.overdue(app.config.write_timeout) {
+            match watch.overdue(app.times.write_timeout) {
                 Some(Overdue::Now(reason)) => return Poll::Ready(Some(reason)),
                 Some(Overdue::Politely(reason)) if closing_since.is_none() => {
                     closing_since = Some(Instant::now());

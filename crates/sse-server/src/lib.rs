@@ -39,11 +39,13 @@ mod listener;
 pub mod logging;
 pub mod memory;
 mod presence;
+mod reload;
 mod request_scan;
 mod reserve;
 mod server;
 pub mod service_manager;
 mod signals;
+mod stamp;
 mod stream;
 mod tls;
 mod transport;
@@ -53,8 +55,8 @@ mod writer;
 pub use config::{
     BusyReply, ByteSize, ClaimText, Command, Config, ConfigError, CookieName, Durability, Fault, HiddenText, HostName,
     JwksUrl, JwtAlg, JwtKey, LogAction, LogArgs, LogFormat, LogLevel, Network, Origin, OriginPattern, Preset,
-    PublishArgs, Ratio, RequiredClaims, Secret, SlowPolicy, SubscribeArgs, TokenArgs, TopicCompression, TopicLimits,
-    TopicPattern, TopicRule, WebOrigin, reference_markdown,
+    PublishArgs, Ratio, Reloaded, Reloader, RequiredClaims, Secret, SlowPolicy, SubscribeArgs, TokenArgs,
+    TopicCompression, TopicLimits, TopicPattern, TopicRule, WebOrigin, reference_markdown,
 };
 pub use inherited::{InheritError, Inherited};
 pub use server::{Addresses, RunError, Server, StartError};

@@ -1,29 +1,58 @@
 //! Structured log lines on standard error, written by a thread of their own: a full pipe slows no stream.
+//!
+//! The process has one log, and so this keeps what belongs to it for the whole process: its level and its queue.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::io::BufWriter;
+use std::io::IsTerminal;
+use std::sync::OnceLock;
 
 use metrics::counter;
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, fmt, registry, reload};
 
 use crate::config::{Config, LogFormat, LogLevel};
 
-/// Lines that may wait for standard error; beyond it they are dropped.
-const LINES_MAX: usize = 64 * 1024;
+mod queue;
+
+pub use queue::LogGuard;
+use queue::{LineQueue, LineWriter};
+
+/// What filters the log, once that was started.
+static FILTER: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
+/// The lines on their way, likewise.
+static LINES: OnceLock<LineQueue> = OnceLock::new();
 
 /// Starts logging; what is still waiting is written when the guard is dropped.
-pub fn start(config: &Config) -> WorkerGuard {
-    // The thread flushes whenever no line waits: many lines leave in one write, a single one at once.
-    let stderr = BufWriter::new(std::io::stderr());
-    let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(LINES_MAX).lossy(true).finish(stderr);
-    let subscriber =
-        tracing_subscriber::fmt().with_writer(writer).with_max_level(level(config.log_level)).with_target(false);
+///
+/// # Errors
+/// When the system gives no thread.
+pub fn start(config: &Config) -> std::io::Result<LogGuard> {
+    let (queue, guard) = LineQueue::start(std::io::stderr())?;
+    let (filter, handle) = reload::Layer::new(level(config.log_level));
+    // Whoever starts a second log has the first.
+    let (lines, _) = (LINES.get_or_init(|| queue), FILTER.set(handle));
+    let lines = fmt::layer().with_writer(|| LineWriter::new(lines.clone())).with_target(false);
+    let subscriber = registry().with(filter);
     match config.log_format {
-        LogFormat::Text => subscriber.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
-        LogFormat::Json => subscriber.json().flatten_event(true).init(),
+        LogFormat::Text => subscriber.with(lines.with_ansi(std::io::stderr().is_terminal())).init(),
+        LogFormat::Json => subscriber.with(lines.json().flatten_event(true)).init(),
     }
-    guard
+    Ok(guard)
+}
+
+/// From now on lines are written down to this level.
+pub(crate) fn set_level(to: LogLevel) {
+    if let Some(filter) = FILTER.get() {
+        // It fails only once the subscriber is gone, with the process.
+        let _ = filter.modify(|filter| *filter = level(to));
+    }
+}
+
+/// Lines that were dropped since the start, as nobody took them in time.
+pub(crate) fn dropped_lines() -> u64 {
+    LINES.get().map_or(0, LineQueue::dropped)
 }
 
 /// Has panics logged as a line like any other, and counted. A panic ends what it happens in, a connection or a vital thread.

@@ -3,15 +3,20 @@
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use sse_server::{Addresses, Command, Config, ConfigError, Inherited, Server, logging, memory, service_manager};
+use sse_server::{
+    Addresses, Command, Config, ConfigError, Inherited, Reloader, Server, logging, memory, service_manager,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Exit codes: bad settings (`EX_USAGE`), and a start that failed.
 const EXIT_START_FAILED: u8 = 1;
+/// How long the last words may take.
+const COMPLAINT_MAX: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     memory::set_up();
@@ -19,19 +24,22 @@ fn main() -> ExitCode {
         Ok(sockets) => sockets,
         Err(error) => return failed(&error),
     };
-    let done = match Config::load_process(&sockets.settings()) {
+    let (command, reloader) = match Config::load_process(&sockets.settings()) {
+        Ok(loaded) => loaded,
         Err(error) => {
             eprintln!("{error}");
             return ExitCode::from(ConfigError::EXIT_CODE);
         }
-        Ok(Command::Help(text) | Command::Version(text)) => print(&text),
-        Ok(Command::CheckConfig(_)) => print("the settings are good\n"),
-        Ok(Command::PrintConfig(config)) => print(&config.to_toml()),
-        Ok(Command::Publish(args)) => sse_server::client::publish(&args),
-        Ok(Command::Subscribe(args)) => sse_server::client::subscribe(&args),
-        Ok(Command::Token(args)) => sse_server::client::token(&args).and_then(|token| print(&format!("{token}\n"))),
-        Ok(Command::Log(args)) => sse_server::client::log(&args),
-        Ok(Command::Serve(config)) => serve(*config, sockets),
+    };
+    let done = match command {
+        Command::Help(text) | Command::Version(text) => print(&text),
+        Command::CheckConfig(_) => print("the settings are good\n"),
+        Command::PrintConfig(config) => print(&config.to_toml()),
+        Command::Publish(args) => sse_server::client::publish(&args),
+        Command::Subscribe(args) => sse_server::client::subscribe(&args),
+        Command::Token(args) => sse_server::client::token(&args).and_then(|token| print(&format!("{token}\n"))),
+        Command::Log(args) => sse_server::client::log(&args),
+        Command::Serve(config) => serve(*config, sockets, reloader),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -39,8 +47,14 @@ fn main() -> ExitCode {
     }
 }
 
+/// Says what went wrong, and goes on if nobody takes it: a pipe that is full must not keep the process from ending.
 fn failed(error: &anyhow::Error) -> ExitCode {
-    eprintln!("sse-server: {error:#}");
+    let text = format!("sse-server: {error:#}");
+    let told = std::thread::spawn(move || eprintln!("{text}"));
+    let deadline = Instant::now() + COMPLAINT_MAX;
+    while !told.is_finished() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
     ExitCode::from(EXIT_START_FAILED)
 }
 
@@ -52,8 +66,8 @@ fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-fn serve(config: Config, sockets: Inherited) -> anyhow::Result<()> {
-    let _logging = logging::start(&config);
+fn serve(config: Config, sockets: Inherited, reloader: Reloader) -> anyhow::Result<()> {
+    let _logging = logging::start(&config).context("starting the log")?;
     for danger in config.dangers() {
         tracing::warn!("{danger}");
     }
@@ -63,15 +77,16 @@ fn serve(config: Config, sockets: Inherited) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
     runtime.block_on(async {
         let ready_file = config.ready_file.clone();
-        let drain_window = config.drain_window;
         let server = Server::bind_with(config, sockets, Some(metrics))?;
+        let server = server.reload_from(reloader).context("watching for SIGHUP")?;
+        let settings = server.settings();
         let addresses = server.addresses().context("reading the listeners' addresses")?;
         announce(&addresses, ready_file.as_deref())?;
         let shutdown = shutdown_signal().context("watching for signals")?;
         service_manager::ready(&addresses);
         let shutdown = async {
             shutdown.await;
-            service_manager::stopping(drain_window);
+            service_manager::stopping(settings().drain_window);
         };
         server.run(shutdown).await?;
         anyhow::Ok(())

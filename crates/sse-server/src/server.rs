@@ -14,11 +14,13 @@ use tokio::task::JoinSet;
 
 use crate::admin;
 use crate::app::App;
-use crate::config::Config;
+use crate::config::{Config, Reloader};
 use crate::event_log;
 use crate::inherited::Inherited;
 use crate::listener::{self, PublicListener};
+use crate::logging;
 use crate::memory;
+use crate::reload::Reloading;
 use crate::service_manager::Watchdog;
 use crate::writer::Writers;
 
@@ -43,6 +45,7 @@ pub struct Server {
     app: Arc<App>,
     public: Vec<PublicListener>,
     admin: Option<TcpListener>,
+    reloading: Option<Reloading>,
 }
 
 /// Where a server listens.
@@ -111,7 +114,21 @@ impl Server {
         let admin = config.admin_listen.map(&mut admin).transpose()?;
         let log = event_log::open(&config)?;
         let app = App::new(config, log, metrics).map_err(StartError::Setup)?;
-        Ok(Self { app, public, admin })
+        Ok(Self { app, public, admin, reloading: None })
+    }
+
+    /// Has it reload its settings from where they came from: on SIGHUP, and when a file of theirs changes.
+    ///
+    /// # Errors
+    /// When the system lets nobody watch for SIGHUP.
+    pub fn reload_from(self, reloader: Reloader) -> io::Result<Self> {
+        Ok(Self { reloading: Some(Reloading::new(reloader)?), ..self })
+    }
+
+    /// What tells its settings, as they are when it is asked.
+    pub fn settings(&self) -> impl Fn() -> Arc<Config> + use<> {
+        let app = self.app.clone();
+        move || app.config()
     }
 
     /// Where it listens: ports that were 0 have their numbers.
@@ -131,7 +148,7 @@ impl Server {
     /// # Errors
     /// A [`RunError`], at once: streams are cut, and whoever watches over the process starts it anew.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        let Self { app, public, admin } = self;
+        let Self { app, public, admin, reloading } = self;
         let (mut tasks, mut accepting) = (JoinSet::new(), JoinSet::new());
         for listener in public {
             accepting.spawn(listener::accept_loop(app.clone(), listener));
@@ -145,6 +162,9 @@ impl Server {
         tasks.spawn(keys(app.clone()));
         tasks.spawn(certificate(app.clone()));
         tasks.spawn(revocations(app.clone()));
+        if let Some(reloading) = reloading {
+            tasks.spawn(reloading.run(app.clone()));
+        }
         let outcome = tokio::select! {
             () = shutdown => Ok(()),
             thread = app.vitals.failed() => Err(RunError { part: thread }),
@@ -171,7 +191,7 @@ impl Server {
 }
 
 async fn drain(app: &App, mut accepting: JoinSet<()>) {
-    let window = app.config.drain_window;
+    let window = app.config().drain_window;
     let open = app.connections.open();
     // First the state, then the word for it: who reads the log finds the server as it says.
     app.drain.send_replace(Some(window));
@@ -232,11 +252,16 @@ async fn revocations(app: Arc<App>) {
 }
 
 async fn upkeep(app: Arc<App>) {
-    let Some(metrics) = app.metrics.clone() else { return std::future::pending().await };
     let mut interval = tokio::time::interval(UPKEEP_EVERY);
+    let mut told = 0;
     loop {
         interval.tick().await;
-        metrics.run_upkeep();
+        app.metrics.iter().for_each(PrometheusHandle::run_upkeep);
+        let dropped = logging::dropped_lines();
+        if dropped > told {
+            tracing::warn!(count = dropped - told, "lines of the log were dropped");
+            told = dropped;
+        }
     }
 }
 

@@ -88,6 +88,22 @@ impl Signals {
         counter!("sse_tls_reloads_total", "result" => result).increment(1);
     }
 
+    /// Changed settings were taken on, or not.
+    pub(crate) fn config_reloaded(&self, is_good: bool) {
+        counter!("sse_config_reloads_total", "result" => if is_good { "ok" } else { "failed" }).increment(1);
+        gauge!("sse_config_last_reload_successful").set(f64::from(u8::from(is_good)));
+    }
+
+    /// So many settings have changed that need a restart.
+    pub(crate) fn config_waiting(&self, settings: usize) {
+        gauge!("sse_config_restart_pending").set(settings as f64);
+    }
+
+    /// Lines of the log that nobody took in time, since the start.
+    pub(crate) fn log_lines_dropped(&self, lines: u64) {
+        counter!("sse_log_lines_dropped_total").absolute(lines);
+    }
+
     pub(crate) fn revocations(&self, count: usize) {
         gauge!("sse_revocations").set(count as f64);
     }

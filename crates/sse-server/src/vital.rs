@@ -32,6 +32,11 @@ impl Vitals {
         })
     }
 
+    /// Whether one has panicked: the process is about to end.
+    pub(crate) fn have_failed(&self) -> bool {
+        self.failed.borrow().is_some()
+    }
+
     /// Completes with the name of a thread that has panicked.
     pub(crate) async fn failed(&self) -> String {
         let mut failed = self.failed.subscribe();

@@ -136,7 +136,7 @@ impl<'de> Deserialize<'de> for Time {
 }
 
 /// What is asked of claims.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct ClaimRules {
     require: RequiredClaims,
     issuer: Option<String>,

@@ -98,7 +98,7 @@ impl Jwks {
         let mut backoff = FIRST_BACKOFF.min(gap);
         loop {
             let started = Instant::now();
-            let is_good = self.fetch().await;
+            let is_good = self.fetch().await.is_ok();
             let next_from = if is_good || self.keys().is_some() { started + gap } else { Instant::now() + backoff };
             backoff = (backoff * 2).min(gap);
             *self.next_from.lock() = next_from;
@@ -112,8 +112,11 @@ impl Jwks {
         }
     }
 
-    /// True if the set is fresh. A set that cannot be had leaves the one there is.
-    async fn fetch(&self) -> bool {
+    /// A set that cannot be had leaves the one there is.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub(crate) async fn fetch(&self) -> Result<(), FetchError> {
         let fetched = self.fetcher.fetch().await.and_then(|bytes| KeySet::parse(&bytes, self.rsa_alg));
         match fetched {
             Ok(keys) => {
@@ -125,13 +128,13 @@ impl Jwks {
                         state.keys = Some(Arc::new(keys));
                     }
                 });
-                true
+                Ok(())
             }
             Err(error) => {
                 self.signals.jwks_fetched(self.role, error.as_str());
                 let url = self.url.as_str();
                 tracing::warn!(role = self.role, url, %error, "cannot fetch the keys for tokens");
-                false
+                Err(error)
             }
         }
     }

@@ -8,6 +8,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use super::claims::{ClaimRules, Parts};
+use super::fetch::FetchError;
 use super::jwks::{Jwks, KeySet};
 use super::key::VerifyKey;
 use super::selectors::SelectorCache;
@@ -22,13 +23,25 @@ const CACHE_TOKENS: usize = 16 * 1024;
 
 /// One role's keys, and the tokens they were found good for.
 pub(crate) struct Role {
+    settings: RoleSettings,
     keys: Keys,
     checked: Cache<Box<str>, Checked, Weight>,
 }
 
 enum Keys {
     One(VerifyKey),
-    Set(Box<Jwks>),
+    Set(Arc<Jwks>),
+}
+
+/// All that a role depends on: while that is the same, so is what tokens are worth.
+#[derive(Debug, PartialEq)]
+struct RoleSettings {
+    name: &'static str,
+    key: Option<JwtKey>,
+    alg: JwtAlg,
+    url: Option<JwksUrl>,
+    refresh_interval: Duration,
+    rules: ClaimRules,
 }
 
 /// A token whose signature and claims are good under a set of keys; its times are looked at again.
@@ -39,42 +52,97 @@ struct Checked {
 }
 
 impl Role {
-    /// The publishers' role, if there is a key for it.
+    /// The publishers' role, if there is a key for it; the one before if nothing has changed.
     ///
     /// # Errors
     /// When a key is none, or https cannot be had.
-    pub(crate) fn publisher(config: &Config, signals: &Signals) -> io::Result<Option<Self>> {
-        let (key, alg) = (config.publisher_jwt_key.as_ref(), config.publisher_jwt_alg);
-        let url = config.publisher_jwks_url.as_ref();
-        Self::new("publisher", key, alg, url, config.jwks_refresh_interval, signals)
+    pub(crate) fn publisher(
+        config: &Config,
+        signals: &Signals,
+        before: Option<&Arc<Self>>,
+    ) -> io::Result<Option<Arc<Self>>> {
+        let settings = RoleSettings {
+            name: "publisher",
+            key: config.publisher_jwt_key.clone(),
+            alg: config.publisher_jwt_alg,
+            url: config.publisher_jwks_url.clone(),
+            refresh_interval: config.jwks_refresh_interval,
+            rules: ClaimRules::new(config),
+        };
+        Self::new(settings, signals, before)
     }
 
-    /// The subscribers' role, if there is a key for it.
+    /// The subscribers' role, likewise.
     ///
     /// # Errors
     /// As [`Role::publisher`].
-    pub(crate) fn subscriber(config: &Config, signals: &Signals) -> io::Result<Option<Self>> {
-        let (key, alg) = (config.subscriber_jwt_key.as_ref(), config.subscriber_jwt_alg);
-        let url = config.subscriber_jwks_url.as_ref();
-        Self::new("subscriber", key, alg, url, config.jwks_refresh_interval, signals)
+    pub(crate) fn subscriber(
+        config: &Config,
+        signals: &Signals,
+        before: Option<&Arc<Self>>,
+    ) -> io::Result<Option<Arc<Self>>> {
+        let settings = RoleSettings {
+            name: "subscriber",
+            key: config.subscriber_jwt_key.clone(),
+            alg: config.subscriber_jwt_alg,
+            url: config.subscriber_jwks_url.clone(),
+            refresh_interval: config.jwks_refresh_interval,
+            rules: ClaimRules::new(config),
+        };
+        Self::new(settings, signals, before)
     }
 
-    fn new(
-        name: &'static str,
-        key: Option<&JwtKey>,
-        alg: JwtAlg,
-        url: Option<&JwksUrl>,
-        refresh_interval: Duration,
-        signals: &Signals,
-    ) -> io::Result<Option<Self>> {
-        let keys = match (url, key) {
-            (Some(url), _) => {
-                Keys::Set(Box::new(Jwks::new(name, url.clone(), alg, refresh_interval, signals.clone())?))
-            }
-            (None, Some(key)) => Keys::One(VerifyKey::parse(alg, key.reveal()).map_err(io::Error::other)?),
+    fn new(settings: RoleSettings, signals: &Signals, before: Option<&Arc<Self>>) -> io::Result<Option<Arc<Self>>> {
+        if let Some(same) = before.filter(|before| before.settings == settings) {
+            return Ok(Some(same.clone()));
+        }
+        let keys = match (&settings.url, &settings.key) {
+            (Some(url), _) => Keys::Set(match before.and_then(|before| before.set_of(&settings)) {
+                Some(jwks) => jwks,
+                None => {
+                    let (name, alg, refresh) = (settings.name, settings.alg, settings.refresh_interval);
+                    Arc::new(Jwks::new(name, url.clone(), alg, refresh, signals.clone())?)
+                }
+            }),
+            (None, Some(key)) => Keys::One(VerifyKey::parse(settings.alg, key.reveal()).map_err(io::Error::other)?),
             (None, None) => return Ok(None),
         };
-        Ok(Some(Self { keys, checked: Cache::with_weighter(CACHE_TOKENS, CACHE_BYTES_MAX, Weight) }))
+        // Tokens that others' keys and rules were found good for are checked again.
+        let checked = Cache::with_weighter(CACHE_TOKENS, CACHE_BYTES_MAX, Weight);
+        Ok(Some(Arc::new(Self { settings, keys, checked })))
+    }
+
+    /// The set of keys, if it would be the same for these settings.
+    fn set_of(&self, settings: &RoleSettings) -> Option<Arc<Jwks>> {
+        let Keys::Set(jwks) = &self.keys else { return None };
+        let of = |settings: &RoleSettings| (settings.url.clone(), settings.alg, settings.refresh_interval);
+        (of(&self.settings) == of(settings)).then(|| jwks.clone())
+    }
+
+    /// Whose role it is.
+    pub(crate) fn name(&self) -> &'static str {
+        self.settings.name
+    }
+
+    /// Whether its set of keys could not be had yet.
+    pub(crate) fn lacks_keys(&self) -> bool {
+        matches!(&self.keys, Keys::Set(jwks) if jwks.keys().is_none())
+    }
+
+    /// Whether they share a set of keys.
+    pub(crate) fn has_set_of(&self, other: &Self) -> bool {
+        matches!((&self.keys, &other.keys), (Keys::Set(jwks), Keys::Set(others)) if Arc::ptr_eq(jwks, others))
+    }
+
+    /// Fetches its set of keys, if it has one.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    pub(crate) async fn fetch_first(&self) -> Result<(), FetchError> {
+        match &self.keys {
+            Keys::Set(jwks) => jwks.fetch().await,
+            Keys::One(_) => Ok(()),
+        }
     }
 
     /// Keeps the set of keys fresh, for as long as it is polled.
@@ -92,13 +160,12 @@ impl Role {
     pub(crate) async fn check(
         &self,
         text: &str,
-        rules: &ClaimRules,
         selectors: &SelectorCache,
         now: SystemTime,
     ) -> Result<Arc<Token>, AccessError> {
         let token = match self.known(text) {
             Some(token) => token,
-            None => self.verify(text, rules, selectors).await?,
+            None => self.verify(text, selectors).await?,
         };
         if token.is_current(now) { Ok(token) } else { Err(AccessError::Invalid) }
     }
@@ -114,12 +181,7 @@ impl Role {
         is_same.then_some(token)
     }
 
-    async fn verify(
-        &self,
-        text: &str,
-        rules: &ClaimRules,
-        selectors: &SelectorCache,
-    ) -> Result<Arc<Token>, AccessError> {
+    async fn verify(&self, text: &str, selectors: &SelectorCache) -> Result<Arc<Token>, AccessError> {
         let parts = Parts::split(text).ok_or(AccessError::Invalid)?;
         let header = parts.header().ok_or(AccessError::Invalid)?;
         let (alg, kid) = (header.alg.as_str(), header.kid.as_deref());
@@ -133,7 +195,8 @@ impl Role {
             }
         };
         let claims = if is_good { parts.claims() } else { None };
-        let token = claims.and_then(|claims| rules.token(claims, selectors)).ok_or(AccessError::Invalid)?;
+        let token =
+            claims.and_then(|claims| self.settings.rules.token(claims, selectors)).ok_or(AccessError::Invalid)?;
         let token = Arc::new(token);
         self.checked.insert(text.into(), Checked { token: token.clone(), keys });
         Ok(token)

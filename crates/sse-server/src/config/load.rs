@@ -1,5 +1,6 @@
 //! From the four layers to one configuration, or to everything that is wrong with them.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use super::command::{Command, Parsed, parse};
 use super::fault::{ConfigError, Fault, Origin};
 use super::file::{self, Entries, FileLayer};
 use super::machine::Machine;
+use super::reload::Reloader;
 use super::service_links::is_service_link;
 use super::setting::{Given, Row, Setting};
 use super::settings::{Config, RENAMED, SETTINGS};
@@ -40,20 +42,21 @@ impl Config {
         env: &dyn Fn(&str) -> Option<String>,
         env_names: &[String],
     ) -> Result<Command, ConfigError> {
-        Surroundings::here(env, env_names, &[]).load(args.collect())
+        Surroundings::here(env, env_names, Machine::detect(), &[]).load(args.collect()).map(|(command, _)| command)
     }
 
-    /// [`Config::load`] of this process's own arguments and environment. The addresses of `sockets`, each with the key of its
-    /// setting, take the place of all that the layers say, and are checked as if they had been set.
+    /// [`Config::load`] of this process's own arguments and environment; and what reads them again. The addresses of `sockets`,
+    /// each with the key of its setting, take the place of all that the layers say, and are checked as if they had been set.
     ///
     /// # Errors
     ///
     /// As [`Config::load`].
-    pub fn load_process(sockets: &[(&str, SocketAddr)]) -> Result<Command, ConfigError> {
+    pub fn load_process(sockets: &[(&'static str, SocketAddr)]) -> Result<(Command, Reloader), ConfigError> {
         // A value that is not UTF-8 must not count as unset; made lossy, it is refused by whoever reads it.
-        let env = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-        let names: Vec<String> = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
-        Surroundings::here(&env, &names, sockets).load(std::env::args_os().collect())
+        let lossy = |text: OsString| text.to_string_lossy().into_owned();
+        let env: BTreeMap<String, String> =
+            std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect();
+        Reloader::load(std::env::args_os().collect(), env, Machine::detect(), sockets)
     }
 
     /// The defaults, on a machine with this much memory: for tests and for services that embed the server.
@@ -69,40 +72,60 @@ impl Config {
     }
 }
 
+/// What all layers gave, not looked at as a whole yet.
+#[derive(Clone, Default)]
+pub(super) struct Layers {
+    pub(super) rows: Vec<Row>,
+    pub(super) topics: Vec<TopicRule>,
+    /// Where the topics' rules stand, in order.
+    pub(super) origins: Vec<Origin>,
+    /// What the command line gave, which stays what it is.
+    pub(super) flags: Entries,
+}
+
+impl Layers {
+    /// The settings that they come to. Nothing comes back only if some setting has no good value at all.
+    pub(super) fn resolve(&self, faults: &mut Vec<Fault>) -> Option<Config> {
+        let (config, sources) = Config::resolve(self.rows.clone(), faults);
+        let mut config = config?;
+        config.topics.clone_from(&self.topics);
+        settle(&mut config, sources, &self.origins, faults);
+        Some(config)
+    }
+}
+
 impl<'a> Surroundings<'a> {
-    /// With the machine and the files of this process.
-    fn here(
+    /// With the files of this machine.
+    pub(super) fn here(
         env: &'a dyn Fn(&str) -> Option<String>,
         env_names: &'a [String],
+        machine: Machine,
         sockets: &'a [(&'a str, SocketAddr)],
     ) -> Self {
-        let machine = Machine::detect();
         Self { env, env_names, machine, read_file: &file::read, renamed: RENAMED, sockets }
     }
 
-    pub(super) fn load(&self, args: Vec<OsString>) -> Result<Command, ConfigError> {
+    pub(super) fn load(&self, args: Vec<OsString>) -> Result<(Command, Layers), ConfigError> {
         let mut faults = Vec::new();
         let (command, flags) = match parse(args, self.renamed, &mut faults) {
-            Parsed::Done(done) if faults.is_empty() => return Ok(done),
+            Parsed::Done(done) if faults.is_empty() => return Ok((done, Layers::default())),
             Parsed::Done(_) | Parsed::Unclear => return Err(ConfigError::new(faults)),
             Parsed::Settings(command, flags) => (command, flags),
         };
-        match self.resolve(flags, &mut faults) {
-            Some(config) if faults.is_empty() => Ok(command.with(config)),
+        let layers = self.layers(flags, &mut faults);
+        match layers.resolve(&mut faults) {
+            Some(config) if faults.is_empty() => Ok((command.with(config), layers)),
             _ => Err(ConfigError::new(faults)),
         }
     }
 
-    fn resolve(&self, flags: Entries, faults: &mut Vec<Fault>) -> Option<Config> {
+    /// What all layers give, with these flags.
+    pub(super) fn layers(&self, flags: Entries, faults: &mut Vec<Fault>) -> Layers {
         let environment = self.environment(faults);
         let file = self.file(&[&environment, &flags], faults);
-        let rows = self.rows(SETTINGS, [file.settings, environment, flags, self.sockets()]);
-        let (config, sources) = Config::resolve(rows, faults);
-        let mut config = config?;
-        let (rules, origins) = self.topics(file.topics, faults);
-        config.topics = rules;
-        settle(&mut config, sources, &origins, faults);
-        Some(config)
+        let rows = self.rows(SETTINGS, [file.settings, environment, flags.clone(), self.sockets()]);
+        let (topics, origins) = self.topics(file.topics, faults);
+        Layers { rows, topics, origins, flags }
     }
 
     fn sockets(&self) -> Entries {

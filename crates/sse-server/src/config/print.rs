@@ -59,7 +59,9 @@ pub fn reference_markdown() -> String {
          `--ring-frames-max` is `{}` in the environment and `ring_frames_max` in the file. A repeatable flag is a list \
          separated by commas in the environment and an array in the file.\n\
          Unknown names are refused, and every fault is listed at once (exit {}). What Kubernetes sets for a service called \
-         `sse` or `sse-..` (`SSE_SERVER_PORT_8080_TCP_ADDR` and the like) is passed over.\n{}\n\
+         `sse` or `sse-..` (`SSE_SERVER_PORT_8080_TCP_ADDR` and the like) is passed over.\n\n\
+         Where a change needs a reload, the running server takes it on when the file changes, or one that an `@FILE` names, and \
+         on SIGHUP. Where it needs a restart, a reload says so and leaves it.\n{}\n\
          ### `[[topic]]` tables in the file\n\n\
          The first table whose `match` fits a topic applies to it.\n\n{}",
         Layer::Environment.spell("ring_frames_max"),
@@ -94,7 +96,7 @@ fn row(setting: &Setting, layer: Layer) -> String {
         setting.default_shown(),
         meaning.replace('|', "\\|"),
         bounds(setting),
-        setting.applies,
+        setting.applies.as_str(),
     )
 }
 

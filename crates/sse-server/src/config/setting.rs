@@ -13,8 +13,7 @@ pub(crate) struct Setting {
     pub(super) group: &'static str,
     /// Its lines, as written at the field.
     pub(super) doc: &'static [&'static str],
-    /// What makes a changed value count.
-    pub(super) applies: &'static str,
+    pub(super) applies: Applies,
     pub(super) kind: Kind,
     pub(super) rules: Rules,
 }
@@ -36,6 +35,25 @@ impl Setting {
             Default::Nothing => "none",
             Default::Text(text) => text,
             Default::Machine { shown, .. } => shown,
+        }
+    }
+}
+
+/// What makes a changed value count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Applies {
+    /// A new process.
+    Restart,
+    /// A reload of the running one.
+    Reload,
+}
+
+impl Applies {
+    /// What the documentation says a change needs.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Restart => "restart",
+            Self::Reload => "reload",
         }
     }
 }
@@ -112,7 +130,7 @@ pub(super) struct Given {
 }
 
 /// A setting with what each layer gave for it, first layer first.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Row {
     pub(super) setting: &'static Setting,
     pub(super) given: Vec<Given>,
@@ -207,9 +225,19 @@ macro_rules! settings {
                 let texts = [$($( $crate::config::value::Value::texts(&self.$field), )+)+];
                 $table.iter().zip(texts).collect()
             }
+
+            /// The settings whose values are not the same in both.
+            #[allow(dead_code, reason = "not every struct of settings can change at runtime")]
+            pub(super) fn differing(
+                &self,
+                other: &Self,
+            ) -> impl Iterator<Item = &'static $crate::config::setting::Setting> + use<> {
+                let differs = [$($( self.$field != other.$field, )+)+];
+                $table.iter().zip(differs).filter_map(|(setting, differs)| differs.then_some(setting))
+            }
         }
     };
-    (@applies restart) => { "restart" };
-    (@applies reload) => { "SIGHUP" };
+    (@applies restart) => { $crate::config::setting::Applies::Restart };
+    (@applies reload) => { $crate::config::setting::Applies::Reload };
 }
 pub(super) use settings;

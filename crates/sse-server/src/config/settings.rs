@@ -44,9 +44,9 @@ settings! {
         /// Listener for metrics, health and administration; `off` for none. Off loopback it needs a token.
         admin_listen: Option<SocketAddr> = default("127.0.0.1:8081"), restart;
         /// What the admin listener asks for as a bearer token; off loopback at least 16 characters.
-        admin_token: Option<Secret> = nothing(), restart;
+        admin_token: Option<Secret> = nothing(), reload;
         /// Answer health and metrics on the public listener as well, without a token.
-        health_on_public: bool = default("off"), restart;
+        health_on_public: bool = default("off"), reload;
     }
 
     "Access" {
@@ -54,46 +54,46 @@ settings! {
         insecure: bool = default("off"), restart;
         /// What publishers' tokens are checked with: a secret for HS algorithms, else a public key in PEM. `@FILE` reads
         /// it from a file.
-        publisher_jwt_key: Option<JwtKey> = nothing(), restart;
+        publisher_jwt_key: Option<JwtKey> = nothing(), reload;
         /// How publishers' tokens are signed; no other is taken. For RSA keys of a set that do not say it themselves too.
-        publisher_jwt_alg: JwtAlg = default("HS256"), restart;
+        publisher_jwt_alg: JwtAlg = default("HS256"), reload;
         /// A set of publishers' public keys (RFC 7517), by http, https or file; it takes the place of the key.
-        publisher_jwks_url: Option<JwksUrl> = nothing(), restart;
+        publisher_jwks_url: Option<JwksUrl> = nothing(), reload;
         /// What subscribers' tokens are checked with.
-        subscriber_jwt_key: Option<JwtKey> = nothing(), restart;
+        subscriber_jwt_key: Option<JwtKey> = nothing(), reload;
         /// How subscribers' tokens are signed.
-        subscriber_jwt_alg: JwtAlg = default("HS256"), restart;
+        subscriber_jwt_alg: JwtAlg = default("HS256"), reload;
         /// A set of subscribers' public keys.
-        subscriber_jwks_url: Option<JwksUrl> = nothing(), restart;
+        subscriber_jwks_url: Option<JwksUrl> = nothing(), reload;
         /// How often a set of keys is fetched again. A key that is not in the set is looked for sooner, but at most twice
         /// a minute.
-        jwks_refresh_interval: Duration = default("5m").at_least("1s"), restart;
+        jwks_refresh_interval: Duration = default("5m").at_least("1s"), reload;
         /// Publish without a token. Off loopback it stays off unless set together with `insecure`.
-        open_publish: bool = machine("on without a publisher key on loopback, else off", |_| "on".to_owned()), restart;
+        open_publish: bool = machine("on without a publisher key on loopback, else off", |_| "on".to_owned()), reload;
         /// Follow public events without a token.
-        anonymous: bool = machine("on without a subscriber key, else off", |_| "on".to_owned()), restart;
+        anonymous: bool = machine("on without a subscriber key, else off", |_| "on".to_owned()), reload;
         /// Claims that every token must have, such as `exp,aud,iss`. `exp` and `nbf` are checked whenever they are there.
-        jwt_require: Option<RequiredClaims> = nothing(), restart;
+        jwt_require: Option<RequiredClaims> = nothing(), reload;
         /// The `iss` that every token must have.
-        jwt_issuer: Option<ClaimText> = nothing(), restart;
+        jwt_issuer: Option<ClaimText> = nothing(), reload;
         /// The `aud` that every token must have, alone or among others.
-        jwt_audience: Option<ClaimText> = nothing(), restart;
+        jwt_audience: Option<ClaimText> = nothing(), reload;
         /// The cookie that may carry a token.
-        cookie_name: CookieName = default("mercureAuthorization"), restart;
+        cookie_name: CookieName = default("mercureAuthorization"), reload;
         /// A web page's origin that may publish with the cookie; `https://*.example.com` for all below, `*` for any.
-        publish_origin: Vec<OriginPattern> = nothing(), restart;
+        publish_origin: Vec<OriginPattern> = nothing(), reload;
         /// How long a ticket of `POST /tickets` may be used.
         ticket_ttl: Duration = default("30s").at_least("1s").at_most("10m"), restart;
         /// A Host header to answer to besides loopback names; others get 421. Without effect while a publisher key is set.
-        host: Vec<HostName> = nothing(), restart;
+        host: Vec<HostName> = nothing(), reload;
         /// A web page's origin that may follow from a browser; `*` for any.
-        cors_origin: Vec<WebOrigin> = nothing(), restart;
+        cors_origin: Vec<WebOrigin> = nothing(), reload;
     }
 
     "Mercure" {
         /// Tell streams of the Mercure path of gaps, ends and reconnects by `sse.` events too. Without them such a stream ends
         /// where it would be told, and its client learns of the gap when it comes back.
-        mercure_signals: bool = default("off"), restart;
+        mercure_signals: bool = default("off"), reload;
         /// Announce who follows what by private events, and answer the subscriptions API of the Mercure protocol.
         subscriptions: bool = default("off"), restart;
     }
@@ -151,32 +151,32 @@ settings! {
         /// Longest silence on a stream before a heartbeat. Common proxies cut at 30 to 60 seconds.
         heartbeat_interval: Duration = default("25s").at_least("1ms"), restart;
         /// What `retry:` tells clients: how long to wait before they reconnect.
-        retry: Duration = default("3s").at_least("1ms").at_most("24h"), restart;
+        retry: Duration = default("3s").at_least("1ms").at_most("24h"), reload;
         /// Each stream's `retry:` differs from `retry` by at most this share, so that not all return at once; 0 for exact.
-        retry_jitter: Ratio = default("0.25"), restart;
+        retry_jitter: Ratio = default("0.25"), reload;
         /// Age at which a stream is asked to reconnect, so that load evens out and dead proxies are noticed;
         /// `off` for never.
         connection_age_max: Option<Duration> = default("off").at_least("1ms"), restart;
         /// Time over which streams are ended evenly on SIGTERM.
-        drain_window: Duration = default("30s").at_most("1h"), restart;
+        drain_window: Duration = default("30s").at_most("1h"), reload;
     }
 
     "Bounds" {
         /// Open connections.
-        connections_max: NonZeroUsize = machine("the descriptor limit less a reserve", Machine::connections), restart;
+        connections_max: NonZeroUsize = machine("the descriptor limit less a reserve", Machine::connections), reload;
         /// Open connections of one address; of IPv6 a /64 network counts as one. Behind a trusted proxy: open streams of one
         /// client.
-        connections_per_ip_max: Option<NonZeroUsize> = default("off"), restart;
+        connections_per_ip_max: Option<NonZeroUsize> = default("off"), reload;
         /// Open streams of one token subject.
-        connections_per_subject_max: Option<NonZeroUsize> = default("off"), restart;
+        connections_per_subject_max: Option<NonZeroUsize> = default("off"), reload;
         /// Events that one address, and one token subject, may publish per second; more get 429.
-        publish_rate_max: Option<NonZeroUsize> = default("off").at_most("1000000"), restart;
+        publish_rate_max: Option<NonZeroUsize> = default("off").at_most("1000000"), reload;
         /// Streams that one address may ask for per second; more are told to come back later.
-        subscribe_rate_max: Option<NonZeroUsize> = default("off").at_most("1000000"), restart;
+        subscribe_rate_max: Option<NonZeroUsize> = default("off").at_most("1000000"), reload;
         /// Network of a proxy whose `X-Forwarded-For` and `Forwarded` are believed.
-        trusted_proxy: Vec<Network> = nothing(), restart;
+        trusted_proxy: Vec<Network> = nothing(), reload;
         /// Topics with events or followers.
-        topics_max: NonZeroUsize = default("1000000"), restart;
+        topics_max: NonZeroUsize = default("1000000"), reload;
         /// Topics that one stream may follow. While it is 128, streams of the Mercure path may follow 1,000.
         topics_per_subscription_max: NonZeroUsize = default("128"), restart;
         /// Bytes of one event's data. As a default it is lowered to `ring_bytes_max`.
@@ -184,7 +184,7 @@ settings! {
         /// How long an `Idempotency-Key` is remembered; of more than 100,000 the oldest are forgotten.
         idempotency_window: Duration = default("2m").at_least("1s").at_most("24h"), restart;
         /// How a full or draining server answers an EventSource: an empty stream that asks it to come back, or 503.
-        busy_reply: BusyReply = default("stream"), restart;
+        busy_reply: BusyReply = default("stream"), reload;
         /// How long a closed topic stays known as closed.
         closed_topic_age: Duration = default("24h").at_least("1ms"), restart;
     }
@@ -206,7 +206,7 @@ settings! {
             if machine.stderr_is_terminal { "text" } else { "json" }.to_owned()
         }), restart;
         /// The least severe line that is written; heartbeats are at debug.
-        log_level: LogLevel = default("info"), restart;
+        log_level: LogLevel = default("info"), reload;
     }
 }
 

@@ -6,6 +6,7 @@ mod commands;
 mod faults;
 mod layers;
 mod reference;
+mod reload;
 mod sockets;
 mod topics;
 
@@ -57,7 +58,7 @@ fn load_with_sockets(
         renamed: RENAMED,
         sockets,
     };
-    surroundings.load(all.into_iter().map(OsString::from).collect())
+    surroundings.load(all.into_iter().map(OsString::from).collect()).map(|(command, _)| command)
 }
 
 /// The settings to serve with.

@@ -24,7 +24,7 @@ pub(super) fn reply<B>(
 ) -> Result<Response<ReplyBody>, Problem> {
     app.signals.connection_rejected(busy.reason());
     let retry = Duration::from_millis(fastrand::u64(RETRY_MILLIS.0..=RETRY_MILLIS.1));
-    if app.config.busy_reply == BusyReply::Unavailable || !is_event_source(request) {
+    if app.config().busy_reply == BusyReply::Unavailable || !is_event_source(request) {
         return Err(busy.into_problem(retry));
     }
     let mut response = Response::new(full(body::busy_text(retry, notices)));

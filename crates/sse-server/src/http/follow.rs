@@ -61,7 +61,7 @@ pub(super) async fn follow(
         Err(busy) => return busy::reply(app, &request, busy, Notices::On),
     };
     let wish = Wish::parse(app, &request, topic)?;
-    check_topics(wish.selectors.len(), app.config.topics_per_subscription_max.get())?;
+    check_topics(wish.selectors.len(), app.config().topics_per_subscription_max.get())?;
     let admitted = admit(app, &request, &wish).await;
     let access = admitted.inspect_err(|problem| app.signals.connection_rejected(problem.reason()))?;
     asking.open(&access, wish).await
@@ -135,7 +135,7 @@ impl<'a> Asking<'a> {
         if tells_start {
             headers.extend(start_field(&start, gap.as_ref()));
         }
-        origin::add_cors(&mut headers, request.headers().get(ORIGIN), &app.config);
+        origin::add_cors(&mut headers, request.headers().get(ORIGIN), &app.config());
         let user_agent = request.headers().get(USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));
         let user_agent: String = user_agent.unwrap_or_default().chars().take(USER_AGENT_BYTES_MAX).collect();
         let info = StreamInfo {
@@ -154,7 +154,7 @@ impl<'a> Asking<'a> {
     /// Those of one topic may be compressed together, if they are not to miss anything of it.
     fn encoding(&self, topics: &FollowedTopics) -> Encoding {
         let FollowedTopics::One(topic) = topics else { return Encoding::Identity };
-        let config = &self.app.config;
+        let config = self.app.config();
         let compresses = || self.is_handed_over() && config.compresses(topic.as_str());
         if accepts_gzip(self.request.headers()) && compresses() { Encoding::Gzip } else { Encoding::Identity }
     }
@@ -273,7 +273,7 @@ impl Wish {
         }
         let start = start(request.headers(), last_event_id)?;
         let manner = Manner {
-            opening: Opening::Retry(jittered(app.config.retry, app.config.retry_jitter.get())),
+            opening: Opening::Retry(jittered(app.config().retry, app.config().retry_jitter.get())),
             notices: Notices::On,
             headers: head_fields(),
             announced: false,

@@ -51,7 +51,7 @@ pub(super) async fn publish_body(
         let target = request.uri().to_string();
         let query = request.uri().query().unwrap_or("").to_owned();
         let fields = Fields::parse(&query)?;
-        let (data, share) = app.bodies.read(request.into_body(), app.config.event_bytes_max.get()).await?;
+        let (data, share) = app.bodies.read(request.into_body(), app.config().event_bytes_max.get()).await?;
         let attempt = Attempt::new(key, access.subject(), &target, &data);
         let event = Event::from_utf8(data).map_err(|error| Problem::bad("data", error.to_string()))?;
         let event = with_fields(event, fields.event_type.as_deref(), fields.id.as_deref(), fields.retry)?;
@@ -77,7 +77,7 @@ pub(super) async fn publish_envelopes(
         let access = admit(app, client, &request).await?;
         let by_line = is_ndjson(request.headers());
         let key = idempotency::header(request.headers())?;
-        let bytes_max = ENVELOPES_BYTES_MIN.max(app.config.event_bytes_max.get() * 6);
+        let bytes_max = ENVELOPES_BYTES_MIN.max(app.config().event_bytes_max.get() * 6);
         let (body, share) = app.bodies.read(request.into_body(), bytes_max).await?;
         let publications = if by_line { parse_lines(&body) } else { parse_json(&body) }?;
         let more = publications.len() - 1;
@@ -111,7 +111,7 @@ async fn admit<B>(app: &App, client: IpAddr, request: &Request<B>) -> Result<Acc
     let access = app.access.publisher(request, None).await?;
     app.limits.publishes_of(access.subject(), 1)?;
     if !access.is_deliberate() {
-        origin::check_publisher_origin(request, &app.config)?;
+        origin::check_publisher_origin(request, &app.config())?;
     }
     check_encoding(request)?;
     Ok(access)

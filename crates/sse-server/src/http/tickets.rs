@@ -62,7 +62,7 @@ async fn give(app: &Arc<App>, request: Request<Incoming>) -> Result<Answer, Prob
             topics.push(query::topic(topic)?);
         }
     }
-    let topics = checked(topics, app.config.topics_per_subscription_max.get())?;
+    let topics = checked(topics, app.config().topics_per_subscription_max.get())?;
     let ticket = app.access.tickets.issue(token, topics, Instant::now()).map_err(|error| match error {
         TicketError::Full => Problem::too_many("tickets_full", error.to_string(), app.access.tickets.life()),
         TicketError::Random => {

@@ -160,7 +160,7 @@ impl ConnectionWatch {
     pub(super) fn overdue_streams(&self, app: &App) -> Vec<usize> {
         let overdue = |open: &Open| match &open.stream {
             Some(stream) => stream.lock().end_overdue_alone(app),
-            None => open.answered_at.is_some_and(|at| at.elapsed() >= app.config.write_timeout),
+            None => open.answered_at.is_some_and(|at| at.elapsed() >= app.times.write_timeout),
         };
         let inner = self.inner.lock();
         inner.open.iter().filter(|(_, open)| overdue(open)).filter_map(|(_, open)| open.task).collect()

@@ -55,6 +55,11 @@ impl Rate {
         Self { clients, rest, swept_at, burst: per_second, clients_max }
     }
 
+    /// Whether it is this share that it gives.
+    pub(super) fn gives(&self, per_second: NonZeroU32) -> bool {
+        self.burst == per_second
+    }
+
     /// Takes `count` of this second's share. A batch larger than the whole share takes all of it.
     ///
     /// # Errors

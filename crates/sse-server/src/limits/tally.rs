@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -12,7 +13,7 @@ use super::Exceeded;
 #[derive(Debug)]
 pub(crate) struct Tally<K: Hash + Eq> {
     counts: Mutex<HashMap<K, usize, ahash::RandomState>>,
-    max: usize,
+    max: AtomicUsize,
     surplus_max: usize,
 }
 
@@ -35,21 +36,27 @@ pub(crate) struct TallyPermit<K: Hash + Eq> {
 impl<K: Hash + Eq + Clone> Tally<K> {
     /// At most `max` for each key, and `surplus_max` more that learn of it.
     pub(crate) fn new(max: usize, surplus_max: usize) -> Arc<Self> {
-        Arc::new(Self { counts: Mutex::default(), max, surplus_max })
+        Arc::new(Self { counts: Mutex::default(), max: max.into(), surplus_max })
+    }
+
+    /// Sets another bound. Whoever is above it stays.
+    pub(super) fn bound(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
     }
 
     pub(crate) fn enter(self: &Arc<Self>, key: K) -> Entry<K> {
+        let max = self.max.load(Ordering::Relaxed);
         let before = {
             let mut counts = self.counts.lock();
             let count = counts.entry(key.clone()).or_insert(0);
-            if *count >= self.max.saturating_add(self.surplus_max) {
+            if *count >= max.saturating_add(self.surplus_max) {
                 return Entry::Refused;
             }
             *count += 1;
             *count - 1
         };
         let permit = TallyPermit { tally: self.clone(), key };
-        if before < self.max { Entry::Within(permit) } else { Entry::Surplus(permit) }
+        if before < max { Entry::Within(permit) } else { Entry::Surplus(permit) }
     }
 }
 

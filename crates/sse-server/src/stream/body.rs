@@ -84,7 +84,7 @@ impl BodyStream {
             end_at: None,
             waker: BodyWaker::new(&app.signals),
         };
-        if let Some(age) = app.config.connection_age_max {
+        if let Some(age) = app.times.connection_age_max {
             stream.end_within(super::jittered(age, 0.1), EndReason::Age);
         }
         if let Some(life) = stream.token.as_ref().and_then(|token| token.life_left(SystemTime::now())) {
@@ -115,7 +115,7 @@ impl BodyStream {
     /// Ends the stream if it has to end although it cannot be told; nothing of it has been taken for so long. Has it end by
     /// plan if its token counts no longer.
     pub(crate) fn end_overdue(&mut self, app: &App, blocked_for: Option<Duration>) -> Option<EndReason> {
-        let is_stalled = blocked_for.is_some_and(|time| time >= app.config.write_timeout);
+        let is_stalled = blocked_for.is_some_and(|time| time >= app.times.write_timeout);
         let ungranted = self.token.as_deref().and_then(|token| app.access.ended(token));
         let reason = match (self.subscription.is_evicted(), is_stalled, ungranted) {
             (true, _, _) => EndReason::Lagged,
@@ -315,7 +315,7 @@ impl StreamBody {
                 }
             }
         }
-        if now.saturating_duration_since(self.quiet_since) >= self.app.config.heartbeat_interval {
+        if now.saturating_duration_since(self.quiet_since) >= self.app.times.heartbeat_interval {
             return Poll::Ready(Some(Bytes::from_static(b": ping\n\n")));
         }
         let alarm_at = alarm_at(&self.app, &stream, self.quiet_since).into();
@@ -334,7 +334,7 @@ const FAR_AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// When there is something to be done on a stream that last gave bytes at `quiet_since`.
 fn alarm_at(app: &App, stream: &BodyStream, quiet_since: Instant) -> Instant {
-    let heartbeat_at = quiet_since.checked_add(app.config.heartbeat_interval).unwrap_or(quiet_since + FAR_AHEAD);
+    let heartbeat_at = quiet_since.checked_add(app.times.heartbeat_interval).unwrap_or(quiet_since + FAR_AHEAD);
     stream.end_at.map_or(heartbeat_at, |(at, _)| at.min(heartbeat_at))
 }
 

@@ -1,8 +1,7 @@
 //! The certificate and its key, as files that change.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +11,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+
+use crate::stamp::{Stamp, stamp};
 
 /// A chain of certificates is a few kilobytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -52,9 +53,6 @@ pub(super) struct ReloadingCertificate {
     seen: Mutex<[Option<Stamp>; 2]>,
 }
 
-/// What tells one state of a file from another.
-type Stamp = (u64, u64, i64, i64, u64);
-
 /// Whether the files hold a certificate and its key.
 ///
 /// # Errors
@@ -91,11 +89,6 @@ impl ResolvesServerCert for ReloadingCertificate {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.current.read().clone())
     }
-}
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    let data = fs::metadata(path).ok()?;
-    Some((data.dev(), data.ino(), data.mtime(), data.mtime_nsec(), data.len()))
 }
 
 fn read_pair(cert: &Path, key: &Path) -> Result<CertifiedKey, CertificateError> {

@@ -241,3 +241,45 @@ fn a_set_may_lie_in_a_file() {
     eventually("the new key", || (server.publish_with(&new.token_of("new", &claims())) == 200).then_some(()));
     std::fs::remove_file(&path).unwrap();
 }
+
+/// A set that cannot be had is not gone over to, and its server keeps the one before.
+#[test]
+fn another_set_is_taken_on_once_it_is_there() {
+    let (first, second) = (Keys::start(&[RSA.jwk("first")]), Keys::start(&[]));
+    let pair = Pair::p256();
+    let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let file = home.path().join("sse.toml");
+    let write = |keys: &Keys| std::fs::write(&file, format!("publisher_jwks_url = \"{}\"\n", keys.url())).unwrap();
+    write(&first);
+    let server = Server::start(&["--config", file.to_str().unwrap()]);
+    let claims = json!({ "mercure": { "publish": ["*"] } });
+    let publish = || {
+        (server.publish_with(&RSA.token_of("first", &claims)), server.publish_with(&pair.token_of("second", &claims)))
+    };
+    assert_eq!(publish(), (200, 401));
+    write(&second);
+    let told = server.log.wait_for("a fault in the settings", |_| true);
+    assert!(told["fault"].as_str().unwrap().starts_with("publisher_jwks_url: "), "{told}");
+    assert_eq!(publish(), (200, 401));
+    second.serve(document(&[pair.jwk("second")]));
+    server.signal(rustix::process::Signal::HUP);
+    server.log.wait_for("the settings were reloaded", |line| line["changed"] == "publisher_jwks_url");
+    assert_eq!(publish(), (401, 200));
+    // An unrelated change does not have it wait for the set.
+    second.serve(Answer::Silence);
+    std::fs::write(&file, format!("publisher_jwks_url = \"{}\"\nretry = \"1s\"\n", second.url())).unwrap();
+    server.log.wait_for("the settings were reloaded", |line| line["changed"] == "retry");
+    assert_eq!(publish(), (401, 200));
+}
+
+/// A server that cannot check any token says so.
+#[test]
+fn a_server_without_its_keys_is_not_ready() {
+    let keys = Keys::start(&[]);
+    let server = Server::start(&["--subscriber-jwks-url", &keys.url()]);
+    server.wait_for_first_fetch();
+    let ready = server.admin("/readyz").send();
+    assert_eq!((ready.status(), &ready.json()["reasons"]), (503, &json!(["subscriber_keys"])));
+    keys.serve(document(&[RSA.jwk("first")]));
+    eventually("readiness", || (server.admin("/readyz").send().status() == 200).then_some(()));
+}

@@ -37,6 +37,7 @@ mod minting;
 mod origins;
 mod publish;
 mod quickstart;
+mod reload;
 mod resume;
 mod revocations;
 mod secrets;

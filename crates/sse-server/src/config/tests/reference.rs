@@ -79,7 +79,7 @@ fn the_reference_names_everything() {
         assert_eq!(cells.len(), 4, "{row}");
         assert_eq!(cells[1], setting.default_shown(), "{row}");
         assert!(cells[2].ends_with(['.', '`']), "a sentence: {row}");
-        assert_eq!(cells[3], "restart |", "{row}");
+        assert_eq!(cells[3], format!("{} |", setting.applies.as_str()), "{row}");
     }
     let headings: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("### ")).collect();
     let mut groups: Vec<&str> = SETTINGS.iter().map(|setting| setting.group).collect();

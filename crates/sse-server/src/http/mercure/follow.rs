@@ -18,7 +18,7 @@ pub(super) async fn follow(
     carrier: &Carrier,
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, Problem> {
-    let notices = if app.config.mercure_signals { Notices::On } else { Notices::Off };
+    let notices = if app.config().mercure_signals { Notices::On } else { Notices::Off };
     let asking = match Asking::admit(app, carrier, &request) {
         Ok(asking) => asking,
         Err(busy) => return busy::reply(app, &request, busy, notices),
@@ -33,7 +33,7 @@ pub(super) async fn follow(
 }
 
 fn parse(app: &App, request: &Request<Incoming>, notices: Notices) -> Result<Wish, Problem> {
-    let selectors_max = app.config.mercure_topics_max();
+    let selectors_max = app.config().mercure_topics_max();
     let mut selectors = Vec::new();
     let (mut last_event_id, mut legacy_id) = (None, None);
     for (name, value) in query::pairs(request.uri().query().unwrap_or(""))? {

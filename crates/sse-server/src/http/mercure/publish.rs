@@ -31,7 +31,7 @@ pub(super) async fn publish(
         let access = admit(app, client, &request).await?;
         check_content_type(request.headers())?;
         check_encoding(&request)?;
-        let bytes_max = app.config.event_bytes_max.get().saturating_mul(3).saturating_add(FIELDS_BYTES_MAX);
+        let bytes_max = app.config().event_bytes_max.get().saturating_mul(3).saturating_add(FIELDS_BYTES_MAX);
         let key = idempotency::header(request.headers())?;
         let (body, share) = app.bodies.read(request.into_body(), bytes_max).await?;
         let attempt = Attempt::new(key, access.subject(), MERCURE, &body);
@@ -52,7 +52,7 @@ async fn admit(app: &App, client: IpAddr, request: &Request<Incoming>) -> Result
     app.limits.publishes_of(access.subject(), 1)?;
     if access.token().is_none() {
         // Where anybody may publish, no foreign page may have a visitor's browser do it.
-        origin::check_publisher_origin(request, &app.config)?;
+        origin::check_publisher_origin(request, &app.config())?;
     }
     Ok(access)
 }
