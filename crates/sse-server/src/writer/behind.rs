@@ -16,7 +16,7 @@ use crate::stream::{Encoding, EndReason, Framing, Notices, Shape};
 const BYTES_PER_TURN: usize = 64 * 1024;
 /// How long those that are behind are written to in one turn, all together: then it is the lanes' turn again, however many
 /// replay. A page of the log takes a tenth of it.
-const SLICE: Duration = Duration::from_millis(1);
+pub(super) const SLICE: Duration = Duration::from_millis(1);
 
 /// What comes next for a stream that has nothing pending.
 pub(super) enum Step {
@@ -89,9 +89,7 @@ impl WriterThread {
                 self.advance(key);
             }
             if started.elapsed() >= SLICE {
-                // As in rounds: whoever takes a publish on is let in.
-                std::thread::yield_now();
-                return;
+                return self.offer_core();
             }
         }
     }

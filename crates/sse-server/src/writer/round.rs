@@ -3,10 +3,19 @@
 use super::deadlines::HEARTBEAT;
 use super::entry::{EntrySource, Place, Written};
 use super::lane::{Next, Round, secrecy};
-use super::thread::{SENDS_PER_TURN, SENDS_PER_YIELD, WriterThread};
+use super::thread::{SENDS_PER_TURN, WriterThread};
 use crate::compression::{Secrecy, Text};
 use crate::fan_out::FanOut;
 use crate::stream::EndReason;
+
+/// A round of a lane with more streams is a long one.
+const LONG_ROUND: usize = 256;
+/// Sends of long rounds between which a busy writer offers its core to other threads. A round to thousands outlasts the
+/// scheduler's slice: what is published to another topic meanwhile would wait for the thread that takes the request.
+const SENDS_PER_OFFER: usize = 16;
+/// The same for short rounds. Who offers its core while others want it gives up its whole slice: six times for a hundred
+/// streams would be milliseconds each, beside a storm of replays.
+const SENDS_PER_OFFER_IF_SHORT: usize = LONG_ROUND;
 
 impl WriterThread {
     /// The hub has told that the lane has something to read.
@@ -36,9 +45,12 @@ impl WriterThread {
         if self.lanes[key as usize].round.is_none() && !self.begin_round(key) {
             return false;
         }
-        for sends in 0..SENDS_PER_TURN {
-            if sends % SENDS_PER_YIELD == SENDS_PER_YIELD - 1 {
-                std::thread::yield_now();
+        let is_long = self.lanes[key as usize].members > LONG_ROUND;
+        let sends_per_offer = if is_long { SENDS_PER_OFFER } else { SENDS_PER_OFFER_IF_SHORT };
+        for _ in 0..SENDS_PER_TURN {
+            self.sends_since_offer += 1;
+            if self.sends_since_offer >= sends_per_offer {
+                self.offer_core();
             }
             // A failed send may have ended the lane's last stream, and the lane with it.
             let Some(lane) = self.lanes.get_mut(key as usize) else { return false };
@@ -49,6 +61,12 @@ impl WriterThread {
             self.send_round(key, entry);
         }
         true
+    }
+
+    /// Lets in whoever else wants this core, such as a thread that takes a publish on.
+    pub(super) fn offer_core(&mut self) {
+        self.sends_since_offer = 0;
+        std::thread::yield_now();
     }
 
     /// Reads the next batch and sets everybody waiting for it. Without one the lane's waker is armed: false.

@@ -9,6 +9,7 @@ use crossbeam_channel::Receiver;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
+use super::behind::SLICE;
 use super::entry::{Card, Entry, EntrySource, Own, Place};
 use super::gzip::Gzip;
 use super::lane::{Lane, LaneKey};
@@ -20,13 +21,10 @@ use crate::compression::Shared;
 use crate::stream::{Encoding, EndReason, Source};
 use crate::transport::RawTransport;
 
-/// Streams taken in per turn, so that a burst of them does not hold up those who are there.
-const JOINS_PER_TURN: usize = 32;
+/// Sockets that are looked at per turn: very many may close at once, and closing each costs microseconds.
+const EVENTS_PER_TURN: usize = 128;
 /// Sends per lane and turn: a hot topic's round goes in slices, between which others get theirs.
 pub(super) const SENDS_PER_TURN: usize = 64;
-/// Sends between which a busy writer offers its core to other threads. A round to thousands outlasts the scheduler's slice:
-/// what is published to another topic meanwhile would wait for the thread that takes the request.
-pub(super) const SENDS_PER_YIELD: usize = 16;
 
 /// One writer.
 #[derive(Debug)]
@@ -46,6 +44,8 @@ pub(super) struct WriterThread {
     pub(super) behind: Vec<u32>,
     /// Entries that stopped at their budget and can go on.
     pub(super) runnable: VecDeque<(u32, u32)>,
+    /// Sends to lanes since other threads were let in.
+    pub(super) sends_since_offer: usize,
     pub(super) gzip: Gzip,
     pub(super) wheel: Wheel,
     /// When those behind were judged last.
@@ -71,6 +71,7 @@ impl WriterThread {
             coalescing: VecDeque::new(),
             behind: Vec::new(),
             runnable: VecDeque::new(),
+            sends_since_offer: 0,
             gzip: Gzip::new(&settings),
             wheel: Wheel::new(now),
             judged_at: 0,
@@ -87,7 +88,7 @@ impl WriterThread {
     }
 
     pub(super) fn run(mut self) {
-        let mut events = Events::with_capacity(1024);
+        let mut events = Events::with_capacity(EVENTS_PER_TURN);
         let mut news = Vec::new();
         let mut due = Vec::new();
         while !self.stopping {
@@ -144,8 +145,9 @@ impl WriterThread {
         Some(coalesced.map_or(tick, |coalesced| coalesced.min(tick)))
     }
 
+    /// Takes streams in for a slice of time, so that a burst of them does not hold up those who are there.
     fn take_commands(&mut self) {
-        for _ in 0..JOINS_PER_TURN {
+        while self.now.elapsed() < SLICE {
             match self.commands.try_recv() {
                 Ok(Command::Join(joining)) => self.join(*joining),
                 Ok(Command::Drain(window)) => self.drain(window),
