@@ -21,6 +21,8 @@ use super::replaying::{Replayed, Replaying};
 use super::server::Server;
 
 const TOPICS: u64 = 50;
+/// Each with topics of its own, whose numbers it counts.
+const PUBLISHERS: u64 = 5;
 /// So few in memory that a resume has to read the log.
 const SMALL_RINGS: [&str; 2] = ["--ring-frames-max=10", "--lag-frames-max=10"];
 
@@ -42,16 +44,19 @@ struct Reader {
 pub fn meet_live_events(bench: &Bench) -> Result<Findings> {
     let (clients, rate) = bench.pick((60, 2_000), (500, 5_000));
     let resumes = bench.quota(5_000, 1_000_000);
-    let started = Instant::now();
+    let stay = Duration::from_millis(bench.pick(200, 800));
     let server = Server::start(bench, &[&[&*data_dir(bench)?], &SMALL_RINGS[..]].concat())?;
     let address = server.address();
     let is_over = AtomicBool::new(false);
     let mut tally = Tally::default();
+    let started = Instant::now();
     let published = std::thread::scope(|scope| {
-        let publisher = scope.spawn(|| publish_at(address, rate, &is_over));
-        let read = come_and_go(address, clients, &resumes, &mut tally);
+        let publish = |publisher| publish_at(address, publisher, rate / PUBLISHERS, &is_over);
+        let publishers: Vec<_> = (0..PUBLISHERS).map(|publisher| scope.spawn(move || publish(publisher))).collect();
+        let read = come_and_go(address, clients, stay, &resumes, &mut tally);
         is_over.store(true, Ordering::Relaxed);
-        let published = publisher.join().map_err(|_| anyhow!("the publisher panicked"))?;
+        let joined = publishers.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a publisher panicked"))?);
+        let published = joined.sum::<Result<u64>>();
         read.and(published)
     })?;
     let seconds = started.elapsed().as_secs_f64();
@@ -59,7 +64,7 @@ pub fn meet_live_events(bench: &Bench) -> Result<Findings> {
     findings.none("holes that nobody told of", tally.holes);
     findings.none("repeated or out of order", tally.repeats);
     findings.amount("resumes", tally.resumes, &resumes);
-    findings.at_least("published per second", published as f64 / seconds, f64::from(rate) * 0.8, "/s");
+    findings.at_least("published per second", published as f64 / seconds, rate as f64 * 0.8, "/s");
     findings.note("seconds", seconds);
     findings.note("gaps told", tally.gaps);
     findings.note("events read", tally.events);
@@ -76,7 +81,8 @@ struct Tally {
     gaps: u64,
 }
 
-fn come_and_go(address: SocketAddr, clients: usize, resumes: &Quota, tally: &mut Tally) -> Result<()> {
+/// Clients that each stay for a random time, of `stay` at most.
+fn come_and_go(address: SocketAddr, clients: usize, stay: Duration, resumes: &Quota, tally: &mut Tally) -> Result<()> {
     let mut random = Random::seeded();
     let mut crowd = Crowd::new(address)?;
     let mut readers = Vec::new();
@@ -101,7 +107,7 @@ fn come_and_go(address: SocketAddr, clients: usize, resumes: &Quota, tally: &mut
                 crowd.come_again(place, &reader.path, reader.last_id.as_deref())?;
                 tally.resumes += 1;
             }
-            reader.due = Instant::now() + Duration::from_millis(random.below(200));
+            reader.due = Instant::now() + Duration::from_millis(random.below(stay.as_millis() as u64));
         }
     }
     Ok(())
@@ -125,18 +131,18 @@ impl Reader {
     }
 }
 
-/// Publishes to random topics, each event with its topic's next number, until it is over; how many.
-fn publish_at(address: SocketAddr, rate: u32, is_over: &AtomicBool) -> Result<u64> {
-    const PER_REQUEST: u32 = 20;
+/// Publishes to random topics of this publisher, each event with its topic's next number, until it is over; how many.
+fn publish_at(address: SocketAddr, publisher: u64, rate: u64, is_over: &AtomicBool) -> Result<u64> {
+    const PER_REQUEST: u64 = 20;
     let mut asking = Asking::connect(address)?;
     let (mut random, mut next) = (Random::seeded(), vec![0_u64; TOPICS as usize]);
-    let (started, mut published) = (Instant::now(), 0_u32);
+    let (started, mut published) = (Instant::now(), 0);
     while !is_over.load(Ordering::Relaxed) {
-        let due = started + Duration::from_secs_f64(f64::from(published) / f64::from(rate));
+        let due = started + Duration::from_secs(1) * published as u32 / rate as u32;
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         let mut body = String::new();
         for _ in 0..PER_REQUEST {
-            let topic = random.below(TOPICS);
+            let topic = random.below(TOPICS / PUBLISHERS) * PUBLISHERS + publisher;
             let number = &mut next[topic as usize];
             writeln!(body, r#"{{"topic":"seam/{topic}","data":"{topic} {number}"}}"#)?;
             *number += 1;
@@ -148,7 +154,7 @@ fn publish_at(address: SocketAddr, rate: u32, is_over: &AtomicBool) -> Result<u6
         asking.ask(&[head.as_bytes(), body.as_bytes()].concat(), 200)?;
         published += PER_REQUEST;
     }
-    Ok(u64::from(published))
+    Ok(published)
 }
 
 /// Very many replay at once: live events go first, and memory stays bounded.
