@@ -91,6 +91,23 @@ impl Followers {
         }
     }
 
+    /// How many are singles.
+    pub(crate) fn alone(&self) -> usize {
+        match self {
+            Self::One(Follower::Single(_)) => 1,
+            Self::Many(crowd) => crowd.singles.len(),
+            _ => 0,
+        }
+    }
+
+    pub(crate) fn feeds(&self) -> usize {
+        match self {
+            Self::One(Follower::Feed(_)) => 1,
+            Self::Many(crowd) => crowd.feeds.len(),
+            _ => 0,
+        }
+    }
+
     /// Tells all but the singles of news in `topic`, whose followers these are. True if there are singles, who are woken
     /// once the locks are released.
     pub(crate) fn mark(&mut self, topic: &Arc<Topic>, wakers: &mut Vec<Waker>) -> bool {

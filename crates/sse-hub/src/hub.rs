@@ -243,33 +243,6 @@ impl Hub {
     pub fn bound_topics(&self, topics_max: usize) {
         self.inner.topics.bound(topics_max);
     }
-
-    /// At most `topics_max` topics, in no order.
-    pub fn topic_infos(&self, topics_max: usize) -> Vec<TopicInfo> {
-        let mut infos = Vec::new();
-        for table in self.inner.topics.tables() {
-            table.some(topics_max - infos.len(), |topic| infos.push(TopicInfo::of(topic)));
-        }
-        infos
-    }
-}
-
-/// One topic as operators see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TopicInfo {
-    /// Its name.
-    pub name: TopicName,
-    /// Who follows it by name; a feed counts once.
-    pub followers: usize,
-    /// Frames kept.
-    pub frames: usize,
-}
-
-impl TopicInfo {
-    fn of(topic: &Topic) -> Self {
-        let state = topic.lock();
-        Self { name: topic.name.clone(), followers: state.followers(), frames: state.ring.frames() }
-    }
 }
 
 impl HubInner {

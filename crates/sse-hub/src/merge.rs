@@ -12,7 +12,7 @@ use crate::read::Read;
 use crate::reader::{Reader, ReaderStart};
 use crate::sync::Mutex;
 use crate::topic::Topic;
-use crate::{EvictReason, Grants};
+use crate::{EvictReason, Grants, Lag, LagBounds};
 
 /// Shared by the subscription, which reads, and its topics, which mark.
 #[derive(Debug)]
@@ -145,9 +145,23 @@ impl Merge {
             return None;
         }
         let mut reader = self.reader.lock();
-        // More than these cannot change the verdict, as each has a frame at least.
-        let enough = lag.frames_max.saturating_add(1);
-        let dirty: Vec<Arc<Topic>> = self.marks.lock().dirty.values().take(enough).cloned().collect();
+        let dirty = self.some_dirty();
         reader.judge(now, &dirty, lag).then(|| self.marks.lock().waker.take())?
+    }
+
+    /// How far behind the reader is, counted until it is over a bound.
+    pub(crate) fn lag(&self) -> Lag {
+        let reader = self.reader.lock();
+        reader.lag_with(&self.some_dirty(), &self.policy.lag)
+    }
+
+    pub(crate) fn lag_bounds(&self) -> &LagBounds {
+        &self.policy.lag
+    }
+
+    /// Topics marked since the reader took them. More than these cannot change a verdict, as each has a frame at least.
+    fn some_dirty(&self) -> Vec<Arc<Topic>> {
+        let enough = self.policy.lag.frames_max.saturating_add(1);
+        self.marks.lock().dirty.values().take(enough).cloned().collect()
     }
 }

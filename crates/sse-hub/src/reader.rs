@@ -327,15 +327,21 @@ impl Reader {
 
     /// Judges it by its unread topics and by those marked since, which are `dirty`.
     pub(crate) fn judge(&mut self, now: Instant, dirty: &[Arc<Topic>], bounds: &LagBounds) -> bool {
-        let mut lag = self.lag(bounds);
-        for topic in dirty.iter().filter(|topic| !self.unread.contains(&topic.id)) {
-            add_lag(&mut lag, topic, self.cursor, self.known);
-        }
+        let lag = self.lag_with(dirty, bounds);
         if !self.is_replaying && self.judge.is_too_slow(now, lag, self.bytes_read, bounds) {
             self.judge = LagJudge::default();
             self.too_slow = true;
         }
         self.too_slow
+    }
+
+    /// How far behind it is, with the topics marked since, which are `dirty`.
+    pub(crate) fn lag_with(&self, dirty: &[Arc<Topic>], bounds: &LagBounds) -> Lag {
+        let mut lag = self.lag(bounds);
+        for topic in dirty.iter().filter(|topic| !self.unread.contains(&topic.id)) {
+            add_lag(&mut lag, topic, self.cursor, self.known);
+        }
+        lag
     }
 
     /// How far behind it is, counted until it is over a bound.

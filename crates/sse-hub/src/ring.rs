@@ -232,6 +232,21 @@ impl Ring {
         self.entries.len()
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Frames appended per second in the last ten, or in as many as what is kept tells of.
+    pub(crate) fn frames_per_second(&self, tick: u32) -> f64 {
+        const SECONDS: u32 = 10;
+        let begin = (tick + 1).saturating_sub(SECONDS);
+        let before = self.entries.partition_point(|entry| entry.tick < begin);
+        // A ring that is full of what came since does not tell of all of it.
+        let first = self.entries.get(before).filter(|_| before == 0 && self.dropped_up_to() > 0);
+        let seconds = first.map_or(SECONDS, |first| (tick + 1).saturating_sub(first.tick).clamp(1, SECONDS));
+        (self.entries.len() - before) as f64 / f64::from(seconds)
+    }
+
     /// The sequence of the earliest event that a publisher gave this id. Whoever may not see that event learns nothing of
     /// its id either.
     pub(crate) fn sequence_of(&self, given_id: &EventId, sight: &mut Sight<'_>) -> Option<u64> {

@@ -16,7 +16,9 @@ use crate::replay::{From, Replay, ReplayStart, Replayed};
 use crate::several::{Several, StartGaps, Started};
 use crate::start::Resolved;
 use crate::topic::{Entered, Topic};
-use crate::{EvictReason, Feed, Gap, Grants, Hub, Selector, Start, SubscribeError, SubscribeOptions, TopicName};
+use crate::{
+    EvictReason, Feed, Gap, Grants, Hub, Lag, LagBounds, Selector, Start, SubscribeError, SubscribeOptions, TopicName,
+};
 
 /// A subscriber of the hub: a [`Stream`] of [`Delivery`]s that ends when the subscriber is evicted or when every topic it
 /// names is closed. Dropping it unsubscribes.
@@ -280,6 +282,22 @@ impl Subscription {
         match &self.place {
             Following::One { topic, key } => topic.is_evicted(*key),
             Following::Several(several) => several.merge.is_evicted(),
+        }
+    }
+
+    /// How far behind it is: in the rings, and over several topics counted until it is over a bound.
+    pub fn lag(&self) -> Lag {
+        match &self.place {
+            Following::One { topic, key } => topic.lag_of(*key),
+            Following::Several(several) => several.merge.lag(),
+        }
+    }
+
+    /// What counts as too far, and what happens then.
+    pub fn lag_bounds(&self) -> &LagBounds {
+        match &self.place {
+            Following::One { topic, .. } => &topic.policy.lag,
+            Following::Several(several) => several.merge.lag_bounds(),
         }
     }
 

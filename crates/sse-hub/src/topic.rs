@@ -15,7 +15,7 @@ use crate::merge::Merge;
 use crate::place::Place;
 use crate::read::Read;
 use crate::registry::SelectorGroup;
-use crate::ring::{Entry, EntryKind, Floor, Ring};
+use crate::ring::{Entry, EntryKind, Floor, Lag, Ring};
 use crate::sync::{Mutex, MutexGuard};
 
 #[derive(Debug)]
@@ -158,6 +158,13 @@ impl Topic {
         Some(self.state.lock().followers.single(key)?.place.cursor())
     }
 
+    /// How far behind the subscriber at `key` is.
+    pub(crate) fn lag_of(&self, key: usize) -> Lag {
+        let mut state = self.state.lock();
+        let TopicState { ring, followers, .. } = &mut *state;
+        followers.single(key).map_or_else(Lag::default, |single| ring.lag(single.place.cursor()))
+    }
+
     /// Whether the subscriber at `key` will be told that it is evicted.
     pub(crate) fn is_evicted(&self, key: usize) -> bool {
         self.state.lock().followers.single(key).is_some_and(|single| single.place.is_evicted())
@@ -257,6 +264,14 @@ impl TopicState {
 
     pub(crate) fn followers(&self) -> usize {
         self.followers.len()
+    }
+
+    pub(crate) fn alone(&self) -> usize {
+        self.followers.alone()
+    }
+
+    pub(crate) fn feeds(&self) -> usize {
+        self.followers.feeds()
     }
 
     pub(crate) fn is_followed(&self) -> bool {

@@ -222,6 +222,11 @@ impl Access {
         Self { pass, only: None, by_cookie: false }
     }
 
+    /// Of whoever the admin listener lets publish.
+    pub(crate) fn operator() -> Self {
+        Self::of(Pass::Open)
+    }
+
     /// The checked token, if the request had one.
     pub(crate) fn token(&self) -> Option<&Arc<Token>> {
         match &self.pass {

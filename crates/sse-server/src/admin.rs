@@ -8,19 +8,28 @@ use hyper::body::Incoming;
 use hyper::header::AUTHORIZATION;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::app::App;
 use crate::health;
-use crate::http::{HealthRoute, Problem, ReplyBody, check_host};
+use crate::http::{HealthRoute, Problem, ReplyBody, check_admin_host};
 use crate::listener::is_descriptor_shortage;
 use crate::reserve::Reserve;
 
+mod desk;
+mod follow;
+mod page_size;
+mod publish;
 mod revocations;
+mod rights;
+mod stats;
+mod subscribers;
 mod topics;
+
+pub(crate) use desk::Desk;
 
 /// Admin connections at a time; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;
@@ -66,19 +75,35 @@ async fn serve(app: Arc<App>, socket: TcpStream) {
     let _ = tokio::time::timeout(CONNECTION_MAX, connection).await;
 }
 
-async fn route(app: &App, request: Request<Incoming>) -> Result<Response<ReplyBody>, Problem> {
-    if app.config().admin_token.is_none() {
-        // A page whose name resolves to loopback must not read it (FAILURES I6).
-        check_host(&request, &app.config())?;
-    }
+async fn route(app: &Arc<App>, request: Request<Incoming>) -> Result<Response<ReplyBody>, Problem> {
+    // A page whose name resolves to loopback must not read it (FAILURES I6).
+    check_admin_host(&request, &app.config())?;
     if let Some(route) = HealthRoute::parse(request.uri().path()) {
         return health::answer(app, route, request.method());
     }
     authorize(app, &request)?;
+    if let Some(id) = request.uri().path().strip_prefix("/api/subscribers/") {
+        return subscribers::answer_one(app, &request, id).await;
+    }
     match request.uri().path() {
-        "/api/topics" => Ok(topics::list(app)),
         "/api/revocations" => revocations::answer(app, request).await,
+        "/api/publish" => publish::answer(app, request).await,
+        "/api/subscribers" => subscribers::answer(app, &request).await,
+        "/api/topics" => topics::list(app, asked(&request)?).await,
+        "/api/stats" => stats::show(app, asked(&request)?),
+        "/api/follow" => {
+            asked(&request)?;
+            follow::answer(app, &request).await
+        }
         _ => Err(Problem::not_found()),
+    }
+}
+
+/// The query of a request that only asks.
+fn asked<B>(request: &Request<B>) -> Result<&str, Problem> {
+    match *request.method() {
+        Method::GET | Method::HEAD => Ok(request.uri().query().unwrap_or("")),
+        _ => Err(Problem::method_not_allowed("GET, HEAD")),
     }
 }
 

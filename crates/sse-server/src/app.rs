@@ -14,16 +14,19 @@ use sse_hub::{
 use tokio::sync::watch;
 
 use crate::access::{Gate, KeysError};
+use crate::admin::Desk;
 use crate::carrier::Carrier;
 use crate::compression::Compressors;
 use crate::config::{self, Config, TopicLimits};
 use crate::event_log::{self, EventLog};
 use crate::fan_out::publishing;
 use crate::gauge::{ConnectionGauge, Surplus};
+use crate::history::History;
 use crate::http::Bodies;
 use crate::interner::Interner;
 use crate::limits::{Exceeded, Limits};
 use crate::presence::{Presence, SUBSCRIPTION_TOPICS};
+use crate::roster::HyperStreams;
 use crate::signals::Signals;
 use crate::tls::Tls;
 use crate::vital::Vitals;
@@ -43,6 +46,8 @@ pub(crate) struct App {
     pub(crate) access: Gate,
     /// The threads that own plain streams; without them every stream stays with hyper.
     pub(crate) writers: Option<Writers>,
+    /// The streams that no writer has.
+    pub(crate) hyper_streams: Arc<HyperStreams>,
     /// How public listeners speak TLS, if they do.
     pub(crate) tls: Option<Tls>,
     pub(crate) connections: Arc<ConnectionGauge>,
@@ -55,6 +60,10 @@ pub(crate) struct App {
     /// The window of the drain, once it has begun.
     pub(crate) drain: watch::Sender<Option<Duration>>,
     pub(crate) metrics: Option<PrometheusHandle>,
+    /// What the admin listener keeps.
+    pub(crate) admin: Desk,
+    pub(crate) history: History,
+    pub(crate) started_at: Instant,
     /// Tells of threads that the server cannot go on without.
     pub(crate) vitals: Vitals,
 }
@@ -89,6 +98,7 @@ impl App {
             access,
             signals,
             writers,
+            hyper_streams: Arc::default(),
             tls,
             connections: ConnectionGauge::new(config.connections_max.get()),
             limits: Limits::new(&config),
@@ -97,6 +107,9 @@ impl App {
             user_agents: Interner::default(),
             drain: watch::Sender::new(None),
             metrics,
+            admin: Desk::default(),
+            history: History::default(),
+            started_at: Instant::now(),
             vitals,
             times: StreamTimes::new(&config),
             config: RwLock::new(Arc::new(config)),

@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::connection::ConnectionState;
 use crate::gauge::{ConnectionPermit, Surplus};
 use crate::http2::Exchange;
+use crate::stream::Protocol;
 use crate::stream::body::SharedStream;
 
 /// How a handler reaches what its request came on.
@@ -23,6 +24,15 @@ impl Carrier {
         match self {
             Self::Connection(connection) => connection.remote_addr(),
             Self::Stream(exchange) => exchange.remote_addr(),
+        }
+    }
+
+    pub(crate) fn protocol(&self, is_secure: bool) -> Protocol {
+        match (self, is_secure) {
+            (Self::Connection(_), false) => Protocol::Http1,
+            (Self::Connection(_), true) => Protocol::Http1Tls,
+            (Self::Stream(_), false) => Protocol::Http2,
+            (Self::Stream(_), true) => Protocol::Http2Tls,
         }
     }
 

@@ -140,8 +140,10 @@ impl ConnectionState {
         let mut inner = self.inner.lock();
         inner.blocked_since = blocked.then(|| inner.blocked_since.unwrap_or_else(Instant::now));
         let Some(stream) = &inner.stream else { return false };
+        let mut stream = stream.lock();
+        stream.blocked_since = inner.blocked_since;
         if !blocked {
-            stream.lock().fan_out = None;
+            stream.fan_out = None;
         }
         true
     }

@@ -27,8 +27,10 @@ mod query;
 mod tickets;
 
 pub(crate) use body::{Bodies, read_body};
-pub(crate) use origin::{check_host, check_own_origin};
+pub(crate) use follow::start as start_of;
+pub(crate) use origin::{check_admin_host, check_own_origin};
 pub(crate) use problem::Problem;
+pub(crate) use publish::publish_by_hand;
 pub(crate) use query::{HealthRoute, pairs as query_pairs};
 use query::{MERCURE, Route};
 

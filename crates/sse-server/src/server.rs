@@ -16,6 +16,7 @@ use crate::admin;
 use crate::app::App;
 use crate::config::{Config, Reloader};
 use crate::event_log;
+use crate::history::History;
 use crate::inherited::Inherited;
 use crate::listener::{self, PublicListener};
 use crate::logging;
@@ -154,6 +155,7 @@ impl Server {
             accepting.spawn(listener::accept_loop(app.clone(), listener));
         }
         if let Some(listener) = admin {
+            tasks.spawn(history(app.clone()));
             tasks.spawn(admin::accept_loop(app.clone(), listener));
         }
         tasks.spawn(sweep(app.clone()));
@@ -224,6 +226,11 @@ async fn sweep(app: Arc<App>) {
         // The runtime turns, and the hub's locks were free.
         watchdog.beat(Instant::now());
     }
+}
+
+/// Notes what goes through, for those who come to look.
+async fn history(app: Arc<App>) {
+    History::run(&app).await;
 }
 
 /// Keeps the certificate fresh.

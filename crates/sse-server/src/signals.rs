@@ -1,5 +1,7 @@
 //! The server's metrics: every name and label in one place.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
@@ -19,6 +21,32 @@ pub(crate) struct Signals {
     compressed_streams: Gauge,
     fanout_duration: Histogram,
     publish_duration: Histogram,
+    totals: Arc<Totals>,
+}
+
+/// What is counted a second time, as a recorder's counters cannot be read.
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    streams: AtomicUsize,
+    delivered: AtomicU64,
+    sent: AtomicU64,
+}
+
+impl Totals {
+    /// Streams that are open.
+    pub(crate) fn streams(&self) -> usize {
+        self.streams.load(Ordering::Relaxed)
+    }
+
+    /// Events put on their way to sockets.
+    pub(crate) fn delivered(&self) -> u64 {
+        self.delivered.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that the sockets of streams took.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
 }
 
 impl Signals {
@@ -38,15 +66,22 @@ impl Signals {
             compressed_streams: gauge!("sse_compressed_streams"),
             fanout_duration: histogram!("sse_fanout_duration_seconds"),
             publish_duration: histogram!("sse_publish_duration_seconds"),
+            totals: Arc::default(),
         }
     }
 
+    pub(crate) fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
     pub(crate) fn stream_opened(&self) {
+        self.totals.streams.fetch_add(1, Ordering::Relaxed);
         self.connections_active.increment(1.0);
         self.connections.increment(1);
     }
 
     pub(crate) fn stream_closed(&self, duration: Duration) {
+        self.totals.streams.fetch_sub(1, Ordering::Relaxed);
         self.connections_active.decrement(1.0);
         self.connection_duration.record(duration.as_secs_f64());
     }
@@ -74,6 +109,11 @@ impl Signals {
 
     pub(crate) fn gaps(&self, reason: &'static str, count: u64) {
         counter!("sse_gaps_total", "reason" => reason).increment(count);
+    }
+
+    /// An operator has ended a stream.
+    pub(crate) fn kicked(&self) {
+        counter!("sse_kicks_total").increment(1);
     }
 
     pub(crate) fn connection_rejected(&self, reason: &'static str) {
@@ -123,6 +163,7 @@ impl Signals {
     /// Events put on their way to sockets.
     pub(crate) fn delivered(&self, frames: usize) {
         self.frames_delivered.increment(frames as u64);
+        self.totals.delivered.fetch_add(frames as u64, Ordering::Relaxed);
     }
 
     /// A lane has a compressor from now on.
@@ -156,6 +197,7 @@ impl Signals {
     /// Bytes that the sockets of streams took: heads, frames, heartbeats and their framing.
     pub(crate) fn sent(&self, bytes: usize) {
         self.bytes_sent.increment(bytes as u64);
+        self.totals.sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Where a [`FanOut`](crate::fan_out::FanOut) is recorded.

@@ -1,7 +1,7 @@
 //! What every stream has, however its bytes get to the socket: who it is, its head, its first and last bytes.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -261,6 +261,8 @@ pub(crate) enum EndReason {
     Expired,
     /// Its token was revoked.
     Revoked,
+    /// An operator ended it.
+    Kicked,
     /// The server is full or going away, and takes no new streams.
     Busy,
     /// The server is draining.
@@ -282,10 +284,16 @@ impl EndReason {
             Self::Age => "age",
             Self::Expired => "expired",
             Self::Revoked => "revoked",
+            Self::Kicked => "kicked",
             Self::Busy => "busy",
             Self::Drain => "drain",
             Self::Stopped => "stopped",
         }
+    }
+
+    /// Whether nobody waits for what the client has not taken yet.
+    pub(crate) fn is_impatient(self) -> bool {
+        matches!(self, Self::Expired | Self::Revoked | Self::Kicked)
     }
 
     /// Whether the server cut a subscriber that could not keep up.
@@ -303,10 +311,48 @@ pub(crate) struct StreamInfo {
     /// What it was let in with.
     pub(crate) token: Option<Arc<Token>>,
     pub(crate) connected_at: Instant,
+    pub(crate) protocol: Protocol,
+    pub(crate) interface: Interface,
     /// The connection's place, freed with the stream.
     pub(crate) _permit: Option<ConnectionPermit>,
     /// What ends with it.
     pub(crate) _holdings: Option<Box<Holdings>>,
+}
+
+/// What a stream's bytes go through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http1,
+    Http1Tls,
+    Http2,
+    Http2Tls,
+}
+
+impl Protocol {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Http1 => "http/1.1",
+            Self::Http1Tls => "http/1.1+tls",
+            Self::Http2 => "http/2",
+            Self::Http2Tls => "http/2+tls",
+        }
+    }
+}
+
+/// Which of the two ways to follow it was asked for in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Interface {
+    Native,
+    Mercure,
+}
+
+impl Interface {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Mercure => "mercure",
+        }
+    }
 }
 
 /// What a stream holds for as long as it lasts.
@@ -325,15 +371,24 @@ impl Holdings {
     }
 }
 
-/// Where a client is. Its port is 0 when a proxy did not tell it.
+/// Where a client is. Its port is 0 when a proxy did not tell it. Smaller than a [`SocketAddr`].
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct RemoteAddr(pub(crate) SocketAddr);
+pub(crate) struct RemoteAddr {
+    pub(crate) ip: IpAddr,
+    port: u16,
+}
+
+impl From<SocketAddr> for RemoteAddr {
+    fn from(addr: SocketAddr) -> Self {
+        Self { ip: addr.ip(), port: addr.port() }
+    }
+}
 
 impl fmt::Display for RemoteAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.port() {
-            0 => self.0.ip().fmt(f),
-            _ => self.0.fmt(f),
+        match self.port {
+            0 => self.ip.fmt(f),
+            port => SocketAddr::new(self.ip, port).fmt(f),
         }
     }
 }
@@ -373,6 +428,9 @@ impl StreamInfo {
         signals.stream_closed(duration);
         if reason.is_eviction() {
             signals.eviction(reason.as_str());
+        }
+        if reason == EndReason::Kicked {
+            signals.kicked();
         }
         tracing::info!(
             remote_addr = %self.remote_addr,

@@ -26,6 +26,7 @@ use crate::vital::Vitals;
 mod behind;
 mod deadlines;
 mod entry;
+mod errand;
 mod gzip;
 mod lane;
 mod logged;
@@ -35,6 +36,7 @@ mod secure;
 mod thread;
 mod wheel;
 
+pub(crate) use errand::Errand;
 use news::NewsBox;
 use thread::WriterThread;
 
@@ -53,6 +55,8 @@ pub(crate) enum Command {
     Drain(Duration),
     /// End the streams whose tokens were revoked.
     EndRevoked,
+    /// Look through the streams for an operator.
+    Run(Box<Errand>),
     /// Close every stream now and end the thread.
     Stop,
 }
@@ -122,7 +126,7 @@ impl Writers {
         let placement = Arc::new(Placement::new(count));
         let start = |index: usize| {
             let (sender, receiver) = bounded(COMMANDS_MAX);
-            let writer = WriterThread::new(receiver, settings.clone())?;
+            let writer = WriterThread::new(index as u32 + 1, receiver, settings.clone())?;
             let news = writer.news();
             let thread = vitals.spawn(format!("writer-{index}"), move || writer.run())?;
             Ok(WriterHandle { commands: sender, news, thread: Mutex::new(Some(thread)) })
@@ -139,18 +143,9 @@ impl Writers {
         };
         let (seat, followers) = self.placement.seat(topic);
         let handle = &self.handles[seat.writer];
-        let mut command = Command::Join(Box::new(Joining { transport, plan, seat, followers }));
-        let deadline = Instant::now() + JOIN_PATIENCE;
-        loop {
-            match handle.commands.try_send(command) {
-                Ok(()) => return handle.news.wake(),
-                Err(TrySendError::Full(refused)) if Instant::now() < deadline => command = refused,
-                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                    self.signals.connection_rejected("writer_busy");
-                    return;
-                }
-            }
-            tokio::time::sleep(Duration::from_millis(2)).await;
+        let command = Command::Join(Box::new(Joining { transport, plan, seat, followers }));
+        if !handle.tell(command).await {
+            self.signals.connection_rejected("writer_busy");
         }
     }
 
@@ -162,6 +157,25 @@ impl Writers {
     /// Ends the streams whose tokens were revoked.
     pub(crate) fn end_revoked(&self) {
         self.tell_all(|| Command::EndRevoked);
+    }
+
+    /// Has each writer run an errand that `make` makes.
+    pub(crate) async fn run(&self, mut make: impl FnMut() -> Errand) {
+        for owner in 1..=self.handles.len() as u32 {
+            self.run_on(owner, make()).await;
+        }
+    }
+
+    /// Has one writer run an errand. Where there is no such writer, or it is too busy for too long, the errand's answer is
+    /// dropped.
+    pub(crate) async fn run_on(&self, owner: u32, errand: Errand) {
+        let Some(handle) = owner.checked_sub(1).and_then(|index| self.handles.get(index as usize)) else { return };
+        handle.tell(Command::Run(Box::new(errand))).await;
+    }
+
+    /// How many follow this topic alone.
+    pub(crate) fn followers(&self, topic: &TopicName) -> usize {
+        self.placement.followers.lock().get(topic).copied().unwrap_or(0)
     }
 
     /// Closes what is left and waits for the threads.
@@ -182,6 +196,25 @@ impl Writers {
                 tracing::error!("a writer thread takes no commands");
             }
             handle.news.wake();
+        }
+    }
+}
+
+impl WriterHandle {
+    /// Waits for room in its queue; false if there was none for too long.
+    async fn tell(&self, command: Command) -> bool {
+        let mut command = command;
+        let deadline = Instant::now() + JOIN_PATIENCE;
+        loop {
+            match self.commands.try_send(command) {
+                Ok(()) => {
+                    self.news.wake();
+                    return true;
+                }
+                Err(TrySendError::Full(refused)) if Instant::now() < deadline => command = refused,
+                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => return false,
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 }

@@ -19,3 +19,4 @@ mod selectors;
 mod several;
 mod slow;
 mod story;
+mod topics;

@@ -15,8 +15,8 @@ use crate::app::{App, Busy};
 use crate::carrier::Carrier;
 use crate::compression::accepts_gzip;
 use crate::stream::{
-    Encoding, FollowedTopics, Framing, Holdings, Notices, Opening, RemoteAddr, Shape, Source, StreamInfo, StreamPlan,
-    body, head_fields, jittered,
+    Encoding, FollowedTopics, Framing, Holdings, Interface, Notices, Opening, RemoteAddr, Shape, Source, StreamInfo,
+    StreamPlan, body, head_fields, jittered,
 };
 
 pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -131,7 +131,7 @@ impl<'a> Asking<'a> {
         };
         let encoding = self.encoding(&topics);
         let (source, gap) = self.source(access, selectors, &start, &topics, manner.notices).await?;
-        let Manner { opening, notices, mut headers, tells_start, .. } = manner;
+        let Manner { opening, notices, mut headers, announced, tells_start } = manner;
         if tells_start {
             headers.extend(start_field(&start, gap.as_ref()));
         }
@@ -139,11 +139,13 @@ impl<'a> Asking<'a> {
         let user_agent = request.headers().get(USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));
         let user_agent: String = user_agent.unwrap_or_default().chars().take(USER_AGENT_BYTES_MAX).collect();
         let info = StreamInfo {
-            remote_addr: RemoteAddr(*client),
+            remote_addr: RemoteAddr::from(*client),
             user_agent: app.user_agents.intern(&user_agent),
             topics,
             token: access.token().cloned(),
             connected_at: Instant::now(),
+            protocol: carrier.protocol(app.tls.is_some()),
+            interface: if announced { Interface::Mercure } else { Interface::Native },
             _permit: carrier.take_permit(),
             _holdings: holdings.boxed(),
         };
@@ -284,7 +286,7 @@ impl Wish {
 }
 
 /// Where to start: the header wins over the query, an empty one says nothing.
-pub(super) fn start(headers: &HeaderMap, query: Option<String>) -> Result<Start, Problem> {
+pub(crate) fn start(headers: &HeaderMap, query: Option<String>) -> Result<Start, Problem> {
     let header = match headers.get(LAST_EVENT_ID) {
         Some(value) => {
             let text = std::str::from_utf8(value.as_bytes());

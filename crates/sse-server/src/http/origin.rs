@@ -1,6 +1,6 @@
 //! Who is asking, as far as a browser tells: hosts and origins.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -21,6 +21,23 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// # Errors
 /// 421, or 400 when it cannot be told whom the request is for.
 pub(crate) fn check_host<B>(request: &Request<B>, config: &Config) -> Result<(), Problem> {
+    check_name(request, config, &config.listen, config.publisher_is_keyed())
+}
+
+/// The same on the admin listener, which only its token protects.
+///
+/// # Errors
+/// As [`check_host`].
+pub(crate) fn check_admin_host<B>(request: &Request<B>, config: &Config) -> Result<(), Problem> {
+    check_name(request, config, config.admin_listen.as_slice(), config.admin_token.is_some())
+}
+
+fn check_name<B>(
+    request: &Request<B>,
+    config: &Config,
+    listens: &[SocketAddr],
+    is_protected: bool,
+) -> Result<(), Problem> {
     let authority = request.uri().authority().map(|authority| authority.as_str());
     let host = match authority {
         Some(authority) => Some(authority),
@@ -43,8 +60,8 @@ pub(crate) fn check_host<B>(request: &Request<B>, config: &Config) -> Result<(),
     let name = host_name(host);
     let is_loopback = name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     let is_named = config.host.iter().any(|known| known.as_str().eq_ignore_ascii_case(name));
-    let is_listener = name.parse::<IpAddr>().is_ok_and(|ip| config.listen.iter().any(|listen| listen.ip() == ip));
-    if is_loopback || is_named || is_listener || config.publisher_is_keyed() {
+    let is_listener = name.parse::<IpAddr>().is_ok_and(|ip| listens.iter().any(|listen| listen.ip() == ip));
+    if is_loopback || is_named || is_listener || is_protected {
         return Ok(());
     }
     Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "host", "this server does not answer to that Host; see --host"))

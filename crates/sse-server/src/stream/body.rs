@@ -24,6 +24,7 @@ use crate::app::App;
 use crate::carrier::Carrier;
 use crate::fan_out::FanOut;
 use crate::http::ReplyBody;
+use crate::roster::HyperPlace;
 use crate::signals::Signals;
 
 /// The whole body for a client that is to come back later.
@@ -66,6 +67,12 @@ pub(crate) struct BodyStream {
     pub(crate) fan_out: Option<FanOut>,
     /// When it gave bytes after which nobody has asked for more.
     given_at: Option<Instant>,
+    /// How many those were.
+    given_bytes: usize,
+    /// When it gave bytes last.
+    wrote_at: Instant,
+    /// Since when the socket takes no more, where that is known.
+    pub(crate) blocked_since: Option<Instant>,
     pub(crate) is_http2: bool,
     /// When it is to end by plan, and why, as far as that is known.
     end_at: Option<(Instant, EndReason)>,
@@ -80,6 +87,9 @@ impl BodyStream {
             ended: None,
             fan_out: None,
             given_at: None,
+            given_bytes: 0,
+            wrote_at: Instant::now(),
+            blocked_since: None,
             is_http2: false,
             end_at: None,
             waker: BodyWaker::new(&app.signals),
@@ -112,11 +122,43 @@ impl BodyStream {
         }
     }
 
+    /// Has it end now, as an operator wants it to; false if it is ending already.
+    pub(crate) fn kick(&mut self) -> bool {
+        let is_open = self.ended.is_none() && !self.is_kicked();
+        if is_open {
+            self.end_within(Duration::ZERO, EndReason::Kicked);
+        }
+        is_open
+    }
+
+    fn gave(&mut self, bytes: usize, now: Instant) {
+        (self.given_at, self.given_bytes, self.wrote_at) = (Some(now), bytes, now);
+    }
+
+    pub(crate) fn is_kicked(&self) -> bool {
+        matches!(self.end_at, Some((_, EndReason::Kicked)))
+    }
+
+    /// How long nothing of what it gave has been taken.
+    pub(crate) fn blocked_for(&self) -> Option<Duration> {
+        self.given_at.or(self.blocked_since).map(|at| at.elapsed())
+    }
+
+    pub(crate) fn given_bytes(&self) -> usize {
+        self.given_bytes
+    }
+
+    /// How long it has not given anything.
+    pub(crate) fn quiet_for(&self) -> Duration {
+        self.wrote_at.elapsed()
+    }
+
     /// Ends the stream if it has to end although it cannot be told; nothing of it has been taken for so long. Has it end by
     /// plan if its token counts no longer.
     pub(crate) fn end_overdue(&mut self, app: &App, blocked_for: Option<Duration>) -> Option<EndReason> {
         let is_stalled = blocked_for.is_some_and(|time| time >= app.times.write_timeout);
         let ungranted = self.token.as_deref().and_then(|token| app.access.ended(token));
+        let ungranted = ungranted.or_else(|| self.is_kicked().then_some(EndReason::Kicked));
         let reason = match (self.subscription.is_evicted(), is_stalled, ungranted) {
             (true, _, _) => EndReason::Lagged,
             (_, true, _) => EndReason::Stalled,
@@ -206,7 +248,9 @@ struct StreamBody {
     first: Option<Bytes>,
     /// What was read and not given yet.
     unsent: Option<Unsent>,
-    info: StreamInfo,
+    info: Arc<StreamInfo>,
+    /// Among those that are listed.
+    place: Option<HyperPlace>,
     /// When it last gave bytes: a heartbeat is due so long after.
     quiet_since: Instant,
     /// Completes no later than there is something to be done: events do not move it, as there are many.
@@ -222,14 +266,17 @@ impl StreamBody {
         let token = plan.info.token.clone();
         let stream = BodyStream::new(app, *subscription, token);
         let now = Instant::now();
+        let alarm = Box::pin(tokio::time::sleep_until(alarm_at(app, &stream, now).into()));
+        let (stream, info) = (Arc::new(Mutex::new(stream)), Arc::new(plan.info));
         Self {
-            alarm: Box::pin(tokio::time::sleep_until(alarm_at(app, &stream, now).into())),
-            stream: Arc::new(Mutex::new(stream)),
+            alarm,
+            place: Some(app.hyper_streams.enter(stream.clone(), info.clone())),
+            stream,
             shape: plan.shape,
             notices: plan.notices,
             first: Some(plan.opening.text()),
             unsent: None,
-            info: plan.info,
+            info,
             quiet_since: now,
             app: app.clone(),
         }
@@ -347,9 +394,9 @@ impl Body for StreamBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<BodyFrame<Bytes>, Infallible>>> {
         let bytes = std::task::ready!(self.poll_bytes(cx));
-        if bytes.is_some() {
+        if let Some(bytes) = &bytes {
             self.quiet_since = Instant::now();
-            self.stream.lock().given_at = Some(self.quiet_since);
+            self.stream.lock().gave(bytes.len(), self.quiet_since);
         }
         Poll::Ready(bytes.map(|bytes| Ok(BodyFrame::data(bytes))))
     }
@@ -358,6 +405,8 @@ impl Body for StreamBody {
 impl Drop for StreamBody {
     fn drop(&mut self) {
         let ended = self.stream.lock().ended;
+        // Who hears that it has ended finds it listed no more.
+        self.place = None;
         self.info.end(ended.unwrap_or(EndReason::Disconnected), &self.app.signals);
     }
 }

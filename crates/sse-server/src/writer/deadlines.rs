@@ -42,7 +42,7 @@ impl WriterThread {
         self.last_written(key).saturating_add(interval - early).max(1)
     }
 
-    fn last_written(&self, key: u32) -> Tick {
+    pub(super) fn last_written(&self, key: u32) -> Tick {
         let entry = &self.entries[key as usize];
         match entry.source {
             EntrySource::Lane { lane, .. } if entry.behind.is_none() => {
@@ -189,7 +189,7 @@ impl WriterThread {
         bytes.extend_from_slice(last_bytes(framing));
         behind.pending = bytes.into();
         // Whoever may see no more is not waited for.
-        let until = matches!(reason, EndReason::Expired | EndReason::Revoked).then(|| self.now + UNGRANTED_MAX);
+        let until = reason.is_impatient().then(|| self.now + UNGRANTED_MAX);
         behind.ending = Some(Ending { reason, until, closing_since: None });
     }
 

@@ -39,6 +39,11 @@ impl Gzip {
         }
     }
 
+    /// Whether the stream is compressed.
+    pub(super) fn has(&self, key: u32) -> bool {
+        self.riders.contains_key(&key)
+    }
+
     /// The stream's bytes of its lane's next block.
     pub(super) fn take(&mut self, key: u32, block: &mut Block) -> Bytes {
         let Some(rider) = self.riders.get_mut(&key) else { return Bytes::new() };

@@ -11,6 +11,7 @@ use slab::Slab;
 
 use super::behind::SLICE;
 use super::entry::{Card, Entry, EntrySource, Own, Place};
+use super::errand::Walk;
 use super::gzip::Gzip;
 use super::lane::{Lane, LaneKey};
 use super::news::{News, NewsBox, NewsOf, WAKE_TOKEN};
@@ -51,13 +52,17 @@ pub(super) struct WriterThread {
     /// When those behind were judged last.
     pub(super) judged_at: Tick,
     generation: u32,
+    /// What it is called in the names of its streams.
+    pub(super) owner: u32,
+    /// What operators have it do.
+    pub(super) errands: VecDeque<Walk>,
     pub(super) draining: bool,
     pub(super) now: Instant,
     stopping: bool,
 }
 
 impl WriterThread {
-    pub(super) fn new(commands: Receiver<Command>, settings: WriterSettings) -> io::Result<Self> {
+    pub(super) fn new(owner: u32, commands: Receiver<Command>, settings: WriterSettings) -> io::Result<Self> {
         let poll = Poll::new()?;
         let now = Instant::now();
         Ok(Self {
@@ -76,6 +81,8 @@ impl WriterThread {
             wheel: Wheel::new(now),
             judged_at: 0,
             generation: 0,
+            owner,
+            errands: VecDeque::new(),
             draining: false,
             now,
             settings,
@@ -108,6 +115,7 @@ impl WriterThread {
             self.end_coalescing();
             self.run_lanes();
             self.run_entries();
+            self.run_errands();
             self.watch_those_behind();
         }
         let keys: Vec<usize> = self.entries.iter().map(|(key, _)| key).collect();
@@ -130,6 +138,7 @@ impl WriterThread {
     fn has_work(&self) -> bool {
         !self.active_lanes.is_empty()
             || !self.runnable.is_empty()
+            || !self.errands.is_empty()
             || !self.commands.is_empty()
             || !self.news_box.is_empty()
     }
@@ -152,6 +161,7 @@ impl WriterThread {
                 Ok(Command::Join(joining)) => self.join(*joining),
                 Ok(Command::Drain(window)) => self.drain(window),
                 Ok(Command::EndRevoked) => self.end_revoked(),
+                Ok(Command::Run(errand)) => self.take_errand(*errand),
                 Ok(Command::Stop) | Err(crossbeam_channel::TryRecvError::Disconnected) => {
                     self.stopping = true;
                     return;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's own helpers fail the test")]
 
 mod activation;
+mod admin;
 mod churn;
 mod closing;
 mod coalescing;
