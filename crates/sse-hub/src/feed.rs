@@ -87,6 +87,11 @@ impl Feed {
 
     /// The frames after `cursor` that somebody with these grants may see.
     pub fn read_after(&self, cursor: u64, grants: &Grants) -> FeedRead {
+        self.read_between(cursor, u64::MAX, grants)
+    }
+
+    /// The same, of those up to `last`.
+    pub fn read_between(&self, cursor: u64, last: u64, grants: &Grants) -> FeedRead {
         let state = self.topic.lock();
         let floor = state.ring.floor().sequence;
         if floor > cursor {
@@ -99,7 +104,7 @@ impl Feed {
         let mut batch = Batch::default();
         let mut read_to = cursor;
         for entry in state.ring.after(cursor) {
-            if batch.is_full() {
+            if batch.is_full() || entry.sequence > last {
                 break;
             }
             read_to = entry.sequence;

@@ -94,6 +94,7 @@ pub use log::{
     Durability, Extent, KeptKey, Log, LogContents, LogError, LogRead, Page, Record, RecordKind, Step, SyncWhen,
 };
 pub use publish::{Publication, PublishError, Receipt};
+pub use read::Ahead;
 pub use ring::Lag;
 pub use selector::Selector;
 pub use start::Start;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::batch::{Batch, Item};
 use crate::config::{LagBounds, SlowPolicy};
 use crate::grants::Sight;
-use crate::read::{Missed, Read};
+use crate::read::{Ahead, Missed, Read};
 use crate::ring::{EntryKind, Ring};
 use crate::{EvictReason, GapReason, Grants, LagJudge, TopicName};
 
@@ -82,6 +82,25 @@ impl Place {
                 Read::CaughtUp
             }
         }
+    }
+
+    /// What is next for somebody who has the ring's frames from elsewhere; nothing if it has had all of them.
+    pub(crate) fn ahead(&mut self, ring: &Ring, bounds: &LagBounds) -> Option<Ahead> {
+        let is_conflated = bounds.policy == SlowPolicy::Latest && bounds.are_exceeded_by(ring.lag(self.cursor));
+        if self.verdict.is_some() || is_conflated || ring.floor().sequence > self.cursor {
+            return Some(Ahead::Delivery);
+        }
+        if self.is_behind(ring) {
+            return Some(Ahead::InRing { after: self.cursor });
+        }
+        self.judge = LagJudge::default();
+        None
+    }
+
+    /// It has had everything up to `cursor`, so many bytes, from elsewhere.
+    pub(crate) fn pass(&mut self, cursor: u64, bytes: u64) {
+        self.cursor = self.cursor.max(cursor);
+        self.bytes_read += bytes;
     }
 
     /// Adds what the batch has room for; true when the topic's end is among it.

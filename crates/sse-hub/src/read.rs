@@ -28,3 +28,16 @@ pub(crate) struct Missed {
     pub(crate) resumed_after: u64,
     pub(crate) reason: GapReason,
 }
+
+/// What comes next for a host that gives a subscriber the frames of its one topic's ring itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ahead {
+    /// The ring has something after this position, be it only what the subscriber may not see.
+    InRing {
+        /// Where the subscriber stands.
+        after: u64,
+    },
+    /// Something else, which [`poll_delivery`](crate::Subscription::poll_delivery) brings: a gap, what only the log has, the
+    /// end.
+    Delivery,
+}

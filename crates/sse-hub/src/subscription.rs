@@ -11,7 +11,7 @@ use crate::durable::Durable;
 use crate::followers::FollowerKind;
 use crate::grants::Sight;
 use crate::place::Place;
-use crate::read::{Missed, Read};
+use crate::read::{Ahead, Missed, Read};
 use crate::replay::{From, Replay, ReplayStart, Replayed};
 use crate::several::{Several, StartGaps, Started};
 use crate::start::Resolved;
@@ -194,6 +194,25 @@ impl Subscription {
             }
             Read::Evicted(reason) => Poll::Ready(Some(self.evicted(reason))),
             Read::Below(_) => unreachable!("then the log is read"),
+        }
+    }
+
+    /// For a host that has the frames of one topic in another form, the same for many subscribers: what is next. While it is
+    /// frames of the topic's ring, the host may give them itself, and say so by [`pass`](Self::pass).
+    pub fn poll_ahead(&mut self, cx: &Context<'_>) -> Poll<Ahead> {
+        let in_ring = self.state == State::Open && self.gaps.first.is_none() && !self.is_replaying();
+        match &self.place {
+            Following::One { topic, key } if in_ring => {
+                topic.ahead_of(*key, cx.waker()).map_or(Poll::Pending, Poll::Ready)
+            }
+            _ => Poll::Ready(Ahead::Delivery),
+        }
+    }
+
+    /// Its host has given everything of the ring up to `cursor`, frames of so many bytes.
+    pub fn pass(&mut self, cursor: u64, bytes: u64) {
+        if let Following::One { topic, key } = &self.place {
+            topic.pass(*key, cursor, bytes);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::config::{SlowPolicy, TopicPolicy};
 use crate::followers::{Follower, FollowerKind, Followers, Single};
 use crate::merge::Merge;
 use crate::place::Place;
-use crate::read::Read;
+use crate::read::{Ahead, Read};
 use crate::registry::SelectorGroup;
 use crate::ring::{Entry, EntryKind, Floor, Lag, Ring};
 use crate::sync::{Mutex, MutexGuard};
@@ -131,6 +131,25 @@ impl Topic {
             single.arm(waker);
         }
         read
+    }
+
+    /// What is next for the subscriber at `key`, or its waker is armed.
+    pub(crate) fn ahead_of(&self, key: usize, waker: &Waker) -> Option<Ahead> {
+        let mut state = self.state.lock();
+        let TopicState { ring, followers, .. } = &mut *state;
+        let Some(single) = followers.single(key) else { unreachable!("a subscription holds the key of its own place") };
+        let ahead = single.place.ahead(ring, &self.policy.lag);
+        if ahead.is_none() {
+            single.arm(waker);
+        }
+        ahead
+    }
+
+    /// The subscriber at `key` has had everything up to `cursor`, so many bytes, from elsewhere.
+    pub(crate) fn pass(&self, key: usize, cursor: u64, bytes: u64) {
+        if let Some(single) = self.state.lock().followers.single(key) {
+            single.place.pass(cursor, bytes);
+        }
     }
 
     /// The log is read for the subscriber at `key` from now on.

@@ -17,6 +17,8 @@ use crate::world::{Made, TOPICS, World, name};
 pub(crate) enum Way {
     Topic(usize),
     Feed(usize),
+    /// A subscription whose host reads by a feed.
+    Passing(usize),
     Topics(Vec<usize>),
     Template,
     All,
@@ -62,6 +64,7 @@ impl Way {
         prop_oneof![
             3 => (0..TOPICS).prop_map(Self::Topic),
             2 => (0..TOPICS).prop_map(Self::Feed),
+            2 => (0..TOPICS).prop_map(Self::Passing),
             4 => prop::sample::subsequence(vec![0, 1, 2], 2..4).prop_map(Self::Topics),
             2 => Just(Self::Template),
             2 => Just(Self::All),
@@ -71,7 +74,9 @@ impl Way {
 
     fn names(&self) -> &[usize] {
         match self {
-            Self::Topic(topic) | Self::Feed(topic) | Self::Mixed(topic) => std::slice::from_ref(topic),
+            Self::Topic(topic) | Self::Feed(topic) | Self::Passing(topic) | Self::Mixed(topic) => {
+                std::slice::from_ref(topic)
+            }
             Self::Topics(topics) => topics,
             Self::Template | Self::All => &[],
         }
@@ -89,7 +94,7 @@ impl Way {
         let pattern = match self {
             Self::Template | Self::Mixed(_) => Some("/t/{n}"),
             Self::All => Some("*"),
-            Self::Topic(_) | Self::Feed(_) | Self::Topics(_) => None,
+            Self::Topic(_) | Self::Feed(_) | Self::Passing(_) | Self::Topics(_) => None,
         };
         let names = self.names().iter().map(|&topic| Selector::exact(name(topic)));
         names.chain(pattern.map(|pattern| Selector::parse(pattern).unwrap())).collect()
@@ -221,8 +226,13 @@ impl Client {
             };
             return Ok(Source::Feed { feed, cursor, first, grants, over: false });
         }
-        let options = SubscribeOptions::selectors(self.way.selectors()).from(start).with_grants(grants);
-        Ok(Source::Subscription(Box::new(world.hub.subscribe(options)?)))
+        let options = SubscribeOptions::selectors(self.way.selectors()).from(start).with_grants(grants.clone());
+        let subscription = Box::new(world.hub.subscribe(options)?);
+        if let Way::Passing(topic) = self.way {
+            let feed = world.hub.feed(&name(topic))?;
+            return Ok(Source::Passing { subscription, feed, grants, over: false });
+        }
+        Ok(Source::Subscription(subscription))
     }
 
     /// Hears of a new event, as a bystander who knows what should come of it.
