@@ -28,6 +28,7 @@ use crate::limits::{Exceeded, Limits};
 use crate::presence::{Presence, SUBSCRIPTION_TOPICS};
 use crate::roster::HyperStreams;
 use crate::signals::Signals;
+use crate::stream::body::BodyLanes;
 use crate::tls::Tls;
 use crate::vital::Vitals;
 use crate::writer::{WriterSettings, Writers};
@@ -48,6 +49,8 @@ pub(crate) struct App {
     pub(crate) writers: Option<Writers>,
     /// The streams that no writer has.
     pub(crate) hyper_streams: Arc<HyperStreams>,
+    /// What the streams that stay with hyper are compressed with.
+    pub(crate) body_lanes: Arc<BodyLanes>,
     /// How public listeners speak TLS, if they do.
     pub(crate) tls: Option<Tls>,
     pub(crate) connections: Arc<ConnectionGauge>,
@@ -87,6 +90,7 @@ impl App {
         let log = log.map(|log| EventLog::start(&hub, log, &config, &vitals)).transpose()?;
         let access = Gate::new(&config, &signals)?;
         let compressors = Compressors::new(&config, signals.clone());
+        let body_lanes = BodyLanes::new(compressors.clone(), signals.clone());
         let settings = WriterSettings::new(&config, signals.clone(), access.revocations.clone(), compressors);
         let start = |count: NonZeroUsize| Writers::start(count.get(), &settings, &vitals);
         let writers = config.writers.map(start).transpose()?;
@@ -99,6 +103,7 @@ impl App {
             signals,
             writers,
             hyper_streams: Arc::default(),
+            body_lanes,
             tls,
             connections: ConnectionGauge::new(config.connections_max.get()),
             limits: Limits::new(&config),

@@ -6,12 +6,14 @@
 //! refer to nothing but themselves; from then on it *rides*: it gets the shared blocks. So does one that has been given
 //! something of its own, such as an event that tells of a gap.
 //!
-//! Nothing here knows of sockets. A lane has a [`Shared`], each of its streams a [`Rider`] of a few numbers, and a writer
-//! one [`Alone`] for what is compressed for a stream by itself.
+//! Nothing here knows of sockets. A lane has a [`Shared`], each of its streams a [`Rider`] of a few numbers, and a thread
+//! one [`Alone`] for what is compressed for a stream by itself. A [`Passenger`] is a rider whom nobody serves in turn with
+//! the others of its lane: it comes for the lane's blocks itself.
 
 mod accept;
 mod block;
 mod deflate;
+mod passenger;
 mod permits;
 mod rider;
 mod shared;
@@ -22,6 +24,7 @@ mod tests;
 pub(crate) use accept::accepts_gzip;
 pub(crate) use block::{Block, Secrecy, Standing};
 pub(crate) use deflate::Alone;
+pub(crate) use passenger::{Passenger, Stop};
 pub(crate) use permits::Compressors;
-pub(crate) use rider::{Ride, Rider};
-pub(crate) use shared::{Shared, Text};
+pub(crate) use rider::Rider;
+pub(crate) use shared::{Ride, Shared, Text};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -23,8 +23,10 @@ use crate::signals::Signals;
 
 pub(crate) mod body;
 mod envelope;
+mod text;
 
 pub(crate) use envelope::envelope_frame;
+pub(crate) use text::{encode, secrecy};
 
 /// Bytes that a follower may send after its request, and that are read and dropped. Left unread they would make closing
 /// reset the connection and lose the tail of the stream.
@@ -227,6 +229,9 @@ pub(crate) fn last_bytes(framing: Framing) -> &'static [u8] {
         Framing::UntilClose => b"",
     }
 }
+
+/// What a quiet stream is told.
+pub(crate) static HEARTBEAT: LazyLock<Frame> = LazyLock::new(|| Frame::comment("ping").expect("it is one line"));
 
 /// The `sse.reconnect` event, after which the stream ends and the client comes back.
 pub(crate) fn reconnect_frame(reason: EndReason) -> Frame {

@@ -23,6 +23,10 @@ pub(crate) struct Block {
     pub(super) text: Bytes,
     pub(super) secrecy: Secrecy,
     pub(super) framing: Framing,
+    pub(super) frames: usize,
+    /// The lane's position before it and behind it.
+    pub(super) from: u64,
+    pub(super) cursor: u64,
     /// What those who ride get; without it nobody does.
     pub(super) shared: Option<Bytes>,
     /// It refers to nothing before it, so that anybody may begin to ride here.
@@ -66,6 +70,13 @@ pub(crate) struct Standing {
     pub(super) sum: Sum,
     /// The block that follows.
     pub(super) next: u64,
+}
+
+impl Standing {
+    /// The bytes of text between the two.
+    pub(super) fn text_bytes_to(self, end: Self) -> u64 {
+        end.sum.len() - self.sum.len()
+    }
 }
 
 /// A text in blocks that refer to nothing else.

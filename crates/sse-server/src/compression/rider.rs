@@ -4,12 +4,9 @@ use bytes::Bytes;
 
 use super::block::{Block, Secrecy, Standing, framed, own};
 use super::deflate::{Alone, HEAD, push_stored, tail};
-use super::shared::Shared;
+use super::shared::{Ride, Shared};
 use super::sum::Sum;
 use crate::stream::Framing;
-
-/// Pieces of about this size are put together for one that is behind.
-const RIDE_BYTES: usize = 16 * 1024;
 
 /// A compressed stream. Either it stands at its lane's head, with the others, or it goes by itself.
 #[derive(Debug)]
@@ -21,15 +18,6 @@ pub(crate) struct Rider {
     /// The next block that it may have in the shared form, when it goes by itself. At the head it is only known whether
     /// there is one. Zero if there is not.
     next: u64,
-}
-
-/// What a stream that is behind takes of its lane's blocks.
-#[derive(Debug)]
-pub(crate) struct Ride {
-    pub(crate) bytes: Bytes,
-    pub(crate) frames: usize,
-    /// The lane's position behind them.
-    pub(crate) cursor: u64,
 }
 
 impl Rider {
@@ -84,26 +72,16 @@ impl Rider {
 
     /// The lane's blocks that follow what it has had, as long as they are kept. It goes by itself.
     pub(crate) fn ride(&mut self, shared: &Shared) -> Option<Ride> {
-        let mut kept = shared.kept(self.next)?;
-        let mut ride = Ride { bytes: kept.bytes.clone(), frames: 0, cursor: 0 };
-        let mut bytes = Vec::new();
-        loop {
-            self.sum = self.sum.then(kept.text);
-            self.next += 1;
-            ride.frames += kept.frames;
-            ride.cursor = kept.cursor;
-            let Some(next) = shared.kept(self.next).filter(|_| ride.bytes.len().max(bytes.len()) < RIDE_BYTES) else {
-                break;
-            };
-            if bytes.is_empty() {
-                bytes.extend_from_slice(&ride.bytes);
-            }
-            bytes.extend_from_slice(&next.bytes);
-            kept = next;
-        }
-        if !bytes.is_empty() {
-            ride.bytes = bytes.into();
-        }
+        let ride = shared.ride_from(self.next)?;
+        self.sum = self.sum.then(ride.end.sum.since(ride.start.sum));
+        self.next = ride.end.next;
+        Some(ride)
+    }
+
+    /// The same of one that follows the lane block by block, and has had those before this number.
+    pub(super) fn ride_along(&mut self, number: u64, shared: &Shared) -> Option<Ride> {
+        let ride = shared.ride_from(number).filter(|ride| self.next != 0 || ride.begins)?;
+        self.next = ride.end.next;
         Some(ride)
     }
 

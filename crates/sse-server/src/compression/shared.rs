@@ -17,6 +17,8 @@ const FRAMES_MAX: usize = 64;
 const KEPT_MAX: usize = 256;
 /// Their bytes.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
+/// Pieces of about this size are put together for one that is behind.
+const RIDE_BYTES: usize = 16 * 1024;
 
 /// What a lane's streams have in common.
 #[derive(Debug)]
@@ -45,12 +47,28 @@ struct Context {
 
 /// A block that may still be read.
 #[derive(Debug)]
-pub(super) struct Kept {
-    pub(super) bytes: Bytes,
-    pub(super) text: Sum,
-    pub(super) frames: usize,
-    /// The lane's position behind it.
-    pub(super) cursor: u64,
+struct Kept {
+    bytes: Bytes,
+    begins: bool,
+    frames: usize,
+    /// The lane's position before it and behind it.
+    from: u64,
+    cursor: u64,
+    start: Standing,
+    end: Standing,
+}
+
+/// What a stream that is behind takes of its lane's blocks.
+#[derive(Debug)]
+pub(crate) struct Ride {
+    pub(crate) bytes: Bytes,
+    pub(crate) frames: usize,
+    /// The lane's position behind them.
+    pub(crate) cursor: u64,
+    /// They refer to nothing before them.
+    pub(super) begins: bool,
+    pub(super) start: Standing,
+    pub(super) end: Standing,
 }
 
 /// What a lane is to send.
@@ -60,7 +78,8 @@ pub(crate) struct Text {
     pub(crate) secrecy: Secrecy,
     /// Events in it.
     pub(crate) frames: usize,
-    /// The lane's position behind it.
+    /// The lane's position before it and behind it.
+    pub(crate) from: u64,
     pub(crate) cursor: u64,
 }
 
@@ -89,23 +108,38 @@ impl Shared {
     /// Takes in what the lane sends next to those at its head; it has so many streams in all.
     pub(crate) fn block(&mut self, text: Text, streams: usize, compressors: &Arc<Compressors>) -> Block {
         self.provide(streams, compressors);
-        let Text { bytes, secrecy, frames, cursor } = text;
-        let (number, before, of_text) = (self.next, self.sum, Sum::of(&bytes));
-        self.sum = before.then(of_text);
+        let Text { bytes: text, secrecy, frames, from, cursor } = text;
+        let (number, before) = (self.next, self.sum);
+        self.sum = before.then(Sum::of(&text));
         self.next += 1;
-        let is_shareable = secrecy == Secrecy::Public && bytes.len() <= COMPRESSED_BYTES_MAX;
-        let deflated = if is_shareable { self.deflate(&bytes, frames) } else { None };
+        let is_shareable = secrecy == Secrecy::Public && text.len() <= COMPRESSED_BYTES_MAX;
+        let deflated = if is_shareable { self.deflate(&text, frames) } else { None };
         let (shared, begins) = match deflated {
             Some((blocks, begins)) => (Some(framed(&blocks, self.framing)), begins),
             None => (None, false),
         };
-        match &shared {
-            Some(bytes) => self.keep(Kept { bytes: bytes.clone(), text: of_text, frames, cursor }),
-            None => self.interrupt(),
+        let (framing, after, takers) = (self.framing, self.sum, Takers::default());
+        let alone = None;
+        let block = Block {
+            number,
+            text,
+            secrecy,
+            framing,
+            frames,
+            from,
+            cursor,
+            shared,
+            begins,
+            alone,
+            before,
+            after,
+            takers,
+        };
+        match &block.shared {
+            Some(shared) => self.keep(&block, shared.clone()),
+            None => self.forget(),
         }
-        let (framing, after) = (self.framing, self.sum);
-        let takers = Takers::default();
-        Block { number, text: bytes, secrecy, framing, shared, begins, alone: None, before, after, takers }
+        block
     }
 
     /// What became of the last block.
@@ -115,26 +149,56 @@ impl Shared {
 
     /// Something happens between two blocks that not all streams have a part in: nobody rides past it.
     pub(crate) fn interrupt(&mut self) {
+        self.forget();
+        self.next += 1;
+    }
+
+    /// What follows refers to nothing before.
+    fn forget(&mut self) {
         self.kept.clear();
         self.kept_bytes = 0;
-        self.next += 1;
         if let Some(context) = &mut self.context {
             context.deflater.restart();
             context.frames = 0;
         }
     }
 
-    /// The block of this number, if it is kept.
-    pub(super) fn kept(&self, number: u64) -> Option<&Kept> {
+    /// The block of this number and those behind it, as far as they are kept, up to some size.
+    pub(super) fn ride_from(&self, number: u64) -> Option<Ride> {
         let back = self.next.checked_sub(number)? as usize;
-        self.kept.get(self.kept.len().checked_sub(back)?)
+        let mut blocks = self.kept.range(self.kept.len().checked_sub(back)?..);
+        let Kept { bytes, begins, frames, cursor, start, end, .. } = blocks.next()?;
+        let (begins, start) = (*begins, *start);
+        let mut ride = Ride { bytes: bytes.clone(), frames: *frames, cursor: *cursor, begins, start, end: *end };
+        let mut together = Vec::new();
+        while ride.bytes.len().max(together.len()) < RIDE_BYTES
+            && let Some(next) = blocks.next()
+        {
+            if together.is_empty() {
+                together.extend_from_slice(&ride.bytes);
+            }
+            together.extend_from_slice(&next.bytes);
+            ride.frames += next.frames;
+            (ride.cursor, ride.end) = (next.cursor, next.end);
+        }
+        if !together.is_empty() {
+            ride.bytes = together.into();
+        }
+        Some(ride)
+    }
+
+    /// The first block that is kept at this position or behind it from which anybody may ride: its position, and where a
+    /// stream stands that has not had it.
+    pub(super) fn beginning_after(&self, cursor: u64) -> Option<(u64, Standing)> {
+        let kept = self.kept.iter().find(|kept| kept.begins && kept.from >= cursor)?;
+        Some((kept.from, kept.start))
     }
 
     /// Makes the compressor, or gives it up.
     fn provide(&mut self, streams: usize, compressors: &Arc<Compressors>) {
         if streams < compressors.riders_min && self.context.is_some() {
             self.context = None;
-            self.interrupt();
+            self.forget();
         }
         if streams >= compressors.riders_min && self.context.is_none() {
             let with = |permit| Context { deflater: Deflater::shared(), frames: 0, _permit: permit };
@@ -160,9 +224,11 @@ impl Shared {
         Some((blocks, begins))
     }
 
-    fn keep(&mut self, kept: Kept) {
-        self.kept_bytes += kept.bytes.len();
-        self.kept.push_back(kept);
+    fn keep(&mut self, block: &Block, bytes: Bytes) {
+        self.kept_bytes += bytes.len();
+        let &Block { begins, frames, from, cursor, .. } = block;
+        let (start, end) = (block.start(), block.end());
+        self.kept.push_back(Kept { bytes, begins, frames, from, cursor, start, end });
         while self.kept.len() > KEPT_MAX || self.kept_bytes > KEPT_BYTES_MAX {
             let Some(oldest) = self.kept.pop_front() else { return };
             self.kept_bytes -= oldest.bytes.len();

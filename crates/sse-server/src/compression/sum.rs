@@ -14,6 +14,10 @@ impl Sum {
         Self { crc: crc32fast::hash(text), len: text.len() as u64 }
     }
 
+    pub(super) fn len(self) -> u64 {
+        self.len
+    }
+
     /// Of this text and the other one behind it.
     pub(crate) fn then(self, next: Self) -> Self {
         let mut hasher = Hasher::new_with_initial_len(self.crc, self.len);

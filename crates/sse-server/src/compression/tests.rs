@@ -11,6 +11,7 @@ use super::*;
 use crate::stream::Framing;
 
 const PING: &str = ": ping\n\n";
+const TOLD: &str = "event: sse.gap\ndata: {}\n\n";
 
 #[derive(Debug, Clone)]
 enum Operation {
@@ -44,6 +45,20 @@ enum Operation {
     End {
         who: prop::sample::Index,
     },
+    /// A passenger comes, who has had texts up to there.
+    Board {
+        from: prop::sample::Index,
+    },
+    /// A passenger comes for more, or is told something instead.
+    Call {
+        who: prop::sample::Index,
+        is_told: bool,
+    },
+    /// All passengers come for more, until there is none for them.
+    CallAll,
+    Alight {
+        who: prop::sample::Index,
+    },
 }
 
 fn operations() -> impl Strategy<Value = Vec<Operation>> {
@@ -65,6 +80,10 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
         2 => index().prop_map(|who| Operation::Tell { who }),
         2 => Just(Operation::Interrupt),
         1 => index().prop_map(|who| Operation::End { who }),
+        3 => index().prop_map(|from| Operation::Board { from }),
+        12 => (index(), prop::bool::weighted(0.1)).prop_map(|(who, is_told)| Operation::Call { who, is_told }),
+        8 => Just(Operation::CallAll),
+        1 => index().prop_map(|who| Operation::Alight { who }),
     ];
     prop::collection::vec(operation, 1..250)
 }
@@ -76,6 +95,16 @@ struct World {
     alone: Alone,
     texts: Vec<(String, Secrecy)>,
     streams: Vec<Stream>,
+    last: Option<Block>,
+    passengers: Vec<Traveller>,
+}
+
+struct Traveller {
+    passenger: Passenger,
+    /// The texts it has had.
+    at: usize,
+    client: Client,
+    expected: String,
 }
 
 struct Stream {
@@ -108,7 +137,7 @@ impl World {
     fn new(framing: Framing, compressors_max: usize) -> Self {
         let compressors = Compressors::of(compressors_max);
         let (texts, streams, shared, alone) = (Vec::new(), Vec::new(), Shared::new(framing), Alone::default());
-        Self { framing, shared, compressors, alone, texts, streams }
+        Self { framing, shared, compressors, alone, texts, streams, last: None, passengers: Vec::new() }
     }
 
     fn run(&mut self, operation: Operation) {
@@ -147,6 +176,31 @@ impl World {
                 self.shared.interrupt();
             }
             Operation::End { who } => self.end(who),
+            Operation::Board { from } => {
+                let (passenger, bytes) = Passenger::begin(b"retry: 1\n\n");
+                let client = Client::new(&bytes[HEAD.len()..]);
+                let at = from.index(self.texts.len() + 1);
+                self.passengers.push(Traveller { passenger, at, client, expected: "retry: 1\n\n".to_owned() });
+            }
+            Operation::Call { .. } | Operation::Alight { .. } if self.passengers.is_empty() => (),
+            Operation::Call { who, is_told: false } => {
+                self.call(who.index(self.passengers.len()));
+            }
+            Operation::Call { who, is_told: true } => {
+                let index = who.index(self.passengers.len());
+                let traveller = &mut self.passengers[index];
+                let bytes = traveller.passenger.own(TOLD.as_bytes(), Secrecy::Public, self.framing, &mut self.alone);
+                traveller.client.read(&bytes, self.framing);
+                traveller.expected.push_str(TOLD);
+                traveller.check();
+            }
+            Operation::CallAll => {
+                for index in 0..self.passengers.len() {
+                    while self.call(index) {}
+                    assert_eq!(self.passengers[index].at, self.texts.len(), "it has everything");
+                }
+            }
+            Operation::Alight { who } => self.alight(who),
         }
         self.streams.iter_mut().for_each(Stream::check);
     }
@@ -154,8 +208,13 @@ impl World {
     /// A block of the lane.
     fn send(&mut self, text: &str, secrecy: Secrecy, frames: usize) {
         let cursor = self.texts.len() as u64;
-        let text = Text { bytes: text.to_owned().into(), secrecy, frames, cursor };
-        let mut block = self.shared.block(text, self.streams.len(), &self.compressors);
+        let from = cursor - u64::from(frames > 0);
+        let text = Text { bytes: text.to_owned().into(), secrecy, frames, from, cursor };
+        if let Some(last) = &self.last {
+            self.shared.sent(last);
+        }
+        let streams = self.streams.len() + self.passengers.len();
+        let mut block = self.shared.block(text, streams, &self.compressors);
         for stream in self.streams.iter_mut().filter(|stream| !matches!(stream.place, Place::Behind(_))) {
             let bytes = stream.rider.take(&mut block, &mut self.alone);
             stream.client.read(&bytes, self.framing);
@@ -167,7 +226,48 @@ impl World {
                 stream.place = Place::Behind(self.texts.len());
             }
         }
-        self.shared.sent(&block);
+        self.last = Some(block);
+    }
+
+    /// A passenger comes for more; false if there is none.
+    fn call(&mut self, index: usize) -> bool {
+        let Self { framing, shared, alone, texts, last, passengers, .. } = self;
+        let traveller = &mut passengers[index];
+        match traveller.passenger.next(shared, last.as_mut(), alone) {
+            Stop::Last => return false,
+            Stop::Ride(ride) => {
+                let before = traveller.client.text.len();
+                traveller.client.read(&ride.bytes, *framing);
+                assert_eq!(ride.text_bytes(), (traveller.client.text.len() - before) as u64);
+                let to = ride.cursor as usize;
+                texts[traveller.at..to].iter().for_each(|(text, _)| traveller.expected.push_str(text));
+                traveller.at = to;
+            }
+            Stop::Off => {
+                let head = texts.len() as u64;
+                let (to, standing) = Passenger::boarding(shared, last.as_ref(), head, traveller.at as u64);
+                if to == traveller.at as u64 {
+                    traveller.passenger.board(standing);
+                } else {
+                    let (text, secrecy) = &texts[traveller.at];
+                    let bytes = traveller.passenger.own(text.as_bytes(), *secrecy, *framing, alone);
+                    traveller.client.read(&bytes, *framing);
+                    traveller.expected.push_str(text);
+                    traveller.at += 1;
+                }
+            }
+        }
+        traveller.check();
+        true
+    }
+
+    fn alight(&mut self, who: prop::sample::Index) {
+        if self.passengers.is_empty() {
+            return;
+        }
+        let mut traveller = self.passengers.swap_remove(who.index(self.passengers.len()));
+        traveller.client.read(&traveller.passenger.end(self.framing), self.framing);
+        traveller.client.check_end();
     }
 
     fn step(&mut self, index: usize) {
@@ -191,7 +291,6 @@ impl World {
     }
 
     fn tell(&mut self, who: prop::sample::Index) {
-        const TOLD: &str = "event: sse.gap\ndata: {}\n\n";
         let (framing, head, at) = (self.framing, self.shared.head(), self.texts.len());
         let Some(stream) = self.pick(who) else { return };
         if !matches!(stream.place, Place::Behind(_)) {
@@ -213,9 +312,7 @@ impl World {
         }
         stream.client.read(&stream.rider.end(self.framing), self.framing);
         stream.check();
-        assert!(stream.client.has_ended);
-        let sum = Sum::of(&stream.client.text);
-        assert_eq!(stream.client.tail, sum.bytes(), "CRC and length");
+        stream.client.check_end();
     }
 
     fn pick(&mut self, who: prop::sample::Index) -> Option<&mut Stream> {
@@ -236,7 +333,19 @@ impl Stream {
     }
 }
 
+impl Traveller {
+    fn check(&self) {
+        let text = std::str::from_utf8(&self.client.text).unwrap().replace(PING, "");
+        assert!(text == self.expected, "{text:?} instead of {:?}", self.expected);
+    }
+}
+
 impl Client {
+    fn check_end(&self) {
+        assert!(self.has_ended);
+        assert_eq!(self.tail, Sum::of(&self.text).bytes(), "CRC and length");
+    }
+
     fn new(first: &[u8]) -> Self {
         let (text, tail) = (Vec::new(), Vec::new());
         let mut client = Self { inflate: Decompress::new(false), text, tail, has_ended: false };
@@ -293,6 +402,9 @@ proptest! {
         while !world.streams.is_empty() {
             world.run(Operation::End { who });
         }
+        while !world.passengers.is_empty() {
+            world.run(Operation::Alight { who });
+        }
     }
 }
 
@@ -324,7 +436,7 @@ fn who_rides_gets_a_fifth_of_the_bytes() {
     for number in 0..640 {
         let bytes = bytes::Bytes::from(tick(number));
         text_bytes += bytes.len() + 6;
-        let text = Text { bytes, secrecy: Secrecy::Public, frames: 1, cursor: number as u64 };
+        let text = Text { bytes, secrecy: Secrecy::Public, frames: 1, from: 0, cursor: number as u64 };
         let mut block = shared.block(text, riders.len(), &compressors);
         let taken: Vec<_> = riders.iter_mut().map(|rider| rider.take(&mut block, &mut alone)).collect();
         assert!(taken.iter().all(|bytes| bytes.as_ptr() == taken[0].as_ptr()), "the same bytes for all");
@@ -352,7 +464,8 @@ fn a_newcomer_rides_before_long() {
             riders.push(Rider::begin(b":\n").0);
             riders[1000].arrive(shared.head());
         }
-        let text = Text { bytes: tick(number).into(), secrecy: Secrecy::Public, frames: 1, cursor: number as u64 };
+        let text =
+            Text { bytes: tick(number).into(), secrecy: Secrecy::Public, frames: 1, from: 0, cursor: number as u64 };
         let mut block = shared.block(text, riders.len(), &compressors);
         for rider in &mut riders {
             rider.take(&mut block, &mut alone);
@@ -375,7 +488,7 @@ fn a_private_text_is_not_compressed_and_nothing_refers_to_it() {
         .into_iter()
         .map(|secrecy| {
             let bytes = bytes::Bytes::from(TEXT.repeat(40));
-            let text = Text { bytes, secrecy, frames: 1, cursor: 1 };
+            let text = Text { bytes, secrecy, frames: 1, from: 0, cursor: 1 };
             let mut block = shared.block(text, riders.len(), &compressors);
             let lens: Vec<usize> = riders.iter_mut().map(|rider| rider.take(&mut block, &mut alone).len()).collect();
             assert!(lens.iter().all(|len| *len == lens[0]));

@@ -157,8 +157,8 @@ impl<'a> Asking<'a> {
     fn encoding(&self, topics: &FollowedTopics) -> Encoding {
         let FollowedTopics::One(topic) = topics else { return Encoding::Identity };
         let config = self.app.config();
-        let compresses = || self.is_handed_over() && config.compresses(topic.as_str());
-        if accepts_gzip(self.request.headers()) && compresses() { Encoding::Gzip } else { Encoding::Identity }
+        let may_be = accepts_gzip(self.request.headers()) && config.compresses(topic.as_str());
+        if may_be { Encoding::Gzip } else { Encoding::Identity }
     }
 
     /// Whether a writer takes the stream.

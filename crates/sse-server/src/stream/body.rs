@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame as BodyFrame};
-use hyper::header::{CONNECTION, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_ENCODING, HeaderValue};
 use hyper::{Response, Version};
 use metrics::Histogram;
 use parking_lot::Mutex;
@@ -18,14 +18,26 @@ use sse_hub::{Batch, Delivery, Subscription};
 use sse_wire::Frame;
 use tokio::time::Sleep;
 
-use super::{EndReason, Framing, Notices, Shape, Source, StreamInfo, StreamPlan, envelope_frame, reconnect_frame};
+use super::{
+    EndReason, Framing, HEARTBEAT, Notices, Shape, Source, StreamInfo, StreamPlan, envelope_frame, reconnect_frame,
+    secrecy,
+};
 use crate::access::Token;
 use crate::app::App;
 use crate::carrier::Carrier;
+use crate::compression::Secrecy;
 use crate::fan_out::FanOut;
 use crate::http::ReplyBody;
 use crate::roster::HyperPlace;
 use crate::signals::Signals;
+
+mod gzip;
+mod lane;
+mod lanes;
+
+use gzip::{Gzip, Polled};
+pub(crate) use lanes::BodyLanes;
+use lanes::BodySeat;
 
 /// The whole body for a client that is to come back later.
 pub(crate) fn busy_text(retry: Duration, notices: Notices) -> Bytes {
@@ -47,6 +59,9 @@ pub(crate) fn respond(app: &Arc<App>, carrier: &Carrier, plan: StreamPlan) -> Re
     };
     headers.extend(persistence.map(|persistence| (CONNECTION, HeaderValue::from_static(persistence))));
     let body = StreamBody::new(app, plan);
+    if body.gzip.is_some() {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
     carrier.watch(body.stream.clone());
     let mut response = Response::new(body.boxed_unsync());
     *response.version_mut() = version;
@@ -237,6 +252,8 @@ const PIECE_BYTES: usize = 16 * 1024;
 struct Unsent {
     batch: Batch,
     given: usize,
+    /// Of the last item given, what is left for the next piece.
+    rest: Bytes,
 }
 
 /// A [`Subscription`] as a body.
@@ -248,6 +265,9 @@ struct StreamBody {
     first: Option<Bytes>,
     /// What was read and not given yet.
     unsent: Option<Unsent>,
+    /// What it has beside, if it is compressed.
+    gzip: Option<Box<Gzip>>,
+    _seat: Option<BodySeat>,
     info: Arc<StreamInfo>,
     /// Among those that are listed.
     place: Option<HyperPlace>,
@@ -259,8 +279,17 @@ struct StreamBody {
 
 impl StreamBody {
     fn new(app: &Arc<App>, plan: StreamPlan) -> Self {
+        let seat = app.body_lanes.seat(&app.hub, &plan);
         let Source::Own { subscription, .. } = plan.source else {
             unreachable!("without writers every stream has a subscription of its own")
+        };
+        let opening = plan.opening.text();
+        let (gzip, first) = match seat.as_ref().and_then(|seat| seat.lane.clone()) {
+            Some(lane) => {
+                let (gzip, begun) = Gzip::begin(&opening, lane, &app.signals);
+                (Some(gzip), begun)
+            }
+            None => (None, opening),
         };
         plan.info.begin(&app.signals);
         let token = plan.info.token.clone();
@@ -274,8 +303,10 @@ impl StreamBody {
             stream,
             shape: plan.shape,
             notices: plan.notices,
-            first: Some(plan.opening.text()),
+            first: Some(first),
             unsent: None,
+            gzip,
+            _seat: seat,
             info,
             quiet_since: now,
             app: app.clone(),
@@ -286,21 +317,43 @@ impl StreamBody {
     fn encode(&mut self, delivery: Option<Delivery>) -> Result<Bytes, EndReason> {
         let is_silent = self.notices == Notices::Off;
         match delivery {
-            Some(Delivery::Frames(batch)) => {
-                self.app.signals.delivered(batch.items().len());
-                self.unsent = Some(Unsent { batch, given: 0 });
-                Ok(self.next_piece())
-            }
+            Some(Delivery::Frames(batch)) => Ok(self.begin_batch(batch)),
             Some(Delivery::Gap(_)) if is_silent => Err(EndReason::Lagged),
-            Some(Delivery::Gap(gap)) => Ok(gap.frame().text()),
+            Some(Delivery::Gap(gap)) => Ok(self.own(gap.frame().text(), Secrecy::Public)),
             Some(Delivery::Evicted(_)) => Err(EndReason::Lagged),
             None => Err(EndReason::Ended),
         }
     }
 
+    /// The first bytes of a batch.
+    fn begin_batch(&mut self, batch: Batch) -> Bytes {
+        self.app.signals.delivered(batch.items().len());
+        self.unsent = Some(Unsent { batch, given: 0, rest: Bytes::new() });
+        self.next_piece()
+    }
+
+    /// A text for this stream alone, as it is sent.
+    fn own(&mut self, text: Bytes, secrecy: Secrecy) -> Bytes {
+        match &mut self.gzip {
+            Some(gzip) => gzip.own(&text, secrecy),
+            None => text,
+        }
+    }
+
     /// The next bytes of what was read; none if all of it has been given.
     fn next_piece(&mut self) -> Bytes {
+        let Some(unsent) = &self.unsent else { return Bytes::new() };
+        let secrecy = secrecy(&unsent.batch);
+        let text = self.next_text();
+        self.own(text, secrecy)
+    }
+
+    /// The same as they are.
+    fn next_text(&mut self) -> Bytes {
         let Some(unsent) = &mut self.unsent else { return Bytes::new() };
+        if !unsent.rest.is_empty() {
+            return take_piece(&mut unsent.rest);
+        }
         let mut piece = BytesMut::new();
         while let Some(item) = unsent.batch.items().get(unsent.given) {
             let text = match self.shape {
@@ -314,12 +367,43 @@ impl StreamBody {
             unsent.given += 1;
             let is_last = unsent.given == unsent.batch.items().len();
             if piece.is_empty() && (is_last || text.len() >= PIECE_BYTES) {
-                return text;
+                if self.gzip.is_none() {
+                    return text;
+                }
+                // For this stream alone it is copied, and is not to be copied whole.
+                unsent.rest = text;
+                return take_piece(&mut unsent.rest);
             }
             piece.extend_from_slice(&text);
         }
         self.unsent = None;
         piece.freeze()
+    }
+
+    /// What is read next, or the reason to end the stream; none if there is nothing yet.
+    fn poll_next(&mut self, subscription: &mut Subscription, cx: &mut Context<'_>) -> Option<Result<Bytes, EndReason>> {
+        let polled = match &mut self.gzip {
+            Some(gzip) => gzip.poll(subscription, cx),
+            None => Polled::Delivery,
+        };
+        match polled {
+            Polled::Bytes(bytes) => Some(Ok(bytes)),
+            Polled::Batch(batch) => Some(Ok(self.begin_batch(batch))),
+            Polled::Over => Some(Err(EndReason::Ended)),
+            Polled::Pending => None,
+            Polled::Delivery => match subscription.poll_delivery(cx) {
+                Poll::Ready(delivery) => Some(self.encode(delivery)),
+                Poll::Pending => None,
+            },
+        }
+    }
+
+    /// The last bytes of the stream, with what it is told.
+    fn last_bytes(&mut self, told: Option<Bytes>) -> Option<Bytes> {
+        match &mut self.gzip {
+            Some(gzip) => Some(gzip.end(&told.unwrap_or_default())),
+            None => told,
+        }
     }
 
     /// The next bytes of the stream.
@@ -337,10 +421,14 @@ impl StreamBody {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(first));
         }
+        if self.unsent.as_ref().is_some_and(|unsent| !unsent.rest.is_empty()) {
+            return Poll::Ready(Some(self.next_piece()));
+        }
         let now = Instant::now();
         if let Some((_, reason)) = stream.end_at.filter(|(at, _)| *at <= now) {
             stream.ended = Some(reason);
-            return Poll::Ready((self.notices == Notices::On).then(|| reconnect_frame(reason).text()));
+            let told = (self.notices == Notices::On).then(|| reconnect_frame(reason).text());
+            return Poll::Ready(self.last_bytes(told));
         }
         let piece = self.next_piece();
         if !piece.is_empty() {
@@ -348,8 +436,8 @@ impl StreamBody {
         }
         let fan_out = stream.waker.arm(cx.waker());
         let waker = Waker::from(stream.waker.clone());
-        while let Poll::Ready(delivery) = stream.subscription.poll_delivery(&mut Context::from_waker(&waker)) {
-            match self.encode(delivery) {
+        while let Some(next) = self.poll_next(&mut stream.subscription, &mut Context::from_waker(&waker)) {
+            match next {
                 // It held nothing but ends that are not told.
                 Ok(bytes) if bytes.is_empty() => (),
                 Ok(bytes) => {
@@ -358,12 +446,16 @@ impl StreamBody {
                 }
                 Err(reason) => {
                     stream.ended = Some(reason);
-                    return Poll::Ready(None);
+                    return Poll::Ready(self.last_bytes(None));
                 }
             }
         }
         if now.saturating_duration_since(self.quiet_since) >= self.app.times.heartbeat_interval {
-            return Poll::Ready(Some(Bytes::from_static(b": ping\n\n")));
+            let heartbeat = match &mut self.gzip {
+                Some(gzip) => gzip.heartbeat(&mut stream.subscription),
+                None => HEARTBEAT.text(),
+            };
+            return Poll::Ready(Some(heartbeat));
         }
         let alarm_at = alarm_at(&self.app, &stream, self.quiet_since).into();
         if self.alarm.is_elapsed() || alarm_at < self.alarm.deadline() {
@@ -374,6 +466,12 @@ impl StreamBody {
         }
         Poll::Pending
     }
+}
+
+/// The next piece of a text, and what is left of it.
+fn take_piece(rest: &mut Bytes) -> Bytes {
+    let len = rest.len().min(PIECE_BYTES);
+    rest.split_to(len)
 }
 
 /// A heartbeat that cannot be told when is looked for so often.

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use sse_hub::{Delivery, FeedRead};
 
 use super::entry::{Behind, EntrySource, Place, Written};
-use super::lane::{LaneKey, Next, encode, secrecy};
+use super::lane::{LaneKey, Next};
 use super::thread::WriterThread;
 use crate::compression::Secrecy;
-use crate::stream::{Encoding, EndReason, Framing, Notices, Shape};
+use crate::stream::{Encoding, EndReason, Framing, Notices, Shape, encode, secrecy};
 
 /// Bytes written to one stream in a row, so that a long replay does not hold up the others.
 const BYTES_PER_TURN: usize = 64 * 1024;

@@ -1,20 +1,16 @@
 //! What time does to streams: heartbeats, ages, the drain, the slow and the silent.
 
-use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use sse_hub::{Lag, LagJudge, SlowPolicy};
-use sse_wire::Frame;
 
 use super::entry::{Ending, Entry, EntrySource, Written};
 use super::thread::WriterThread;
 use super::wheel::{Due, TICK, Tick};
 use crate::access::Token;
 use crate::compression::Secrecy;
-use crate::stream::{EndReason, Framing, Notices, jittered, last_bytes, push_frame, reconnect_frame};
-
-pub(super) static HEARTBEAT: LazyLock<Frame> = LazyLock::new(|| Frame::comment("ping").expect("it is one line"));
+use crate::stream::{EndReason, Framing, HEARTBEAT, Notices, jittered, last_bytes, push_frame, reconnect_frame};
 
 /// How long a client has to close its side once everything is written.
 const CLOSING_MAX: Duration = Duration::from_secs(2);

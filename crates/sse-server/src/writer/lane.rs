@@ -5,14 +5,14 @@ use std::task::Waker;
 use std::time::Instant;
 
 use bytes::Bytes;
-use sse_hub::{Batch, Feed, FeedRead, Gap, GapReason, Grants, Item, SlowPolicy, TopicName};
+use sse_hub::{Batch, Feed, FeedRead, Gap, GapReason, Grants, SlowPolicy, TopicName};
 use sse_wire::Frame;
 
 use super::entry::Place;
 use super::wheel::Tick;
-use crate::compression::{Block, Secrecy, Shared, Standing};
+use crate::compression::{Block, Shared, Standing};
 use crate::fan_out::FanOut;
-use crate::stream::{Encoding, EndReason, Framing, Notices, Shape, envelope_frame, push_frame};
+use crate::stream::{Encoding, EndReason, Framing, Notices, Shape, encode};
 
 /// What makes two streams' bytes identical.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -187,30 +187,4 @@ impl LaneKey {
             Encoding::Gzip => Framing::UntilClose,
         }
     }
-}
-
-/// Whether a batch may be compressed.
-pub(super) fn secrecy(batch: &Batch) -> Secrecy {
-    if batch.has_private() { Secrecy::Private } else { Secrecy::Public }
-}
-
-/// The items' bytes on a stream of this kind. A single frame is shared with the ring; several are put together once.
-pub(super) fn encode(items: &[Item], shape: Shape, framing: Framing, notices: Notices) -> Bytes {
-    let is_shown = |item: &&Item| notices == Notices::On || !item.is_end;
-    if let ([item], Shape::Plain) = (items, shape)
-        && is_shown(&item)
-    {
-        return match framing {
-            Framing::Chunked => item.frame.chunk().clone(),
-            Framing::UntilClose => item.frame.text(),
-        };
-    }
-    let mut bytes = Vec::with_capacity(items.iter().map(|item| item.frame.chunk().len()).sum());
-    for item in items.iter().filter(is_shown) {
-        match shape {
-            Shape::Plain => push_frame(&mut bytes, &item.frame, framing),
-            Shape::Envelope => push_frame(&mut bytes, &envelope_frame(item), framing),
-        }
-    }
-    Bytes::from(bytes)
 }

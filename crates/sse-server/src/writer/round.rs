@@ -1,12 +1,11 @@
 //! A lane's rounds: one batch, one `send` for each stream that is caught up.
 
-use super::deadlines::HEARTBEAT;
 use super::entry::{EntrySource, Place, Written};
-use super::lane::{Next, Round, secrecy};
+use super::lane::{Next, Round};
 use super::thread::{SENDS_PER_TURN, WriterThread};
 use crate::compression::{Secrecy, Text};
 use crate::fan_out::FanOut;
-use crate::stream::EndReason;
+use crate::stream::{EndReason, HEARTBEAT, secrecy};
 
 /// A round of a lane with more streams is a long one.
 const LONG_ROUND: usize = 256;
@@ -74,18 +73,19 @@ impl WriterThread {
         let tick = self.wheel.now();
         let mut lane = &mut self.lanes[key as usize];
         let (text, ends) = loop {
+            let from = lane.head;
             match lane.next_after(lane.conflated(lane.head)) {
                 Next::Bytes { bytes, batch, cursor, ends } => {
                     let (secrecy, frames) = (secrecy(&batch), batch.items().len());
-                    break (Text { bytes, secrecy, frames, cursor }, ends);
+                    break (Text { bytes, secrecy, frames, from, cursor }, ends);
                 }
                 Next::Gap { bytes, cursor, ends } => {
                     self.settings.signals.gaps("lagged", lane.caught_up.len() as u64);
-                    break (Text { bytes, secrecy: Secrecy::Public, frames: 0, cursor }, ends);
+                    break (Text { bytes, secrecy: Secrecy::Public, frames: 0, from, cursor }, ends);
                 }
                 Next::CaughtUp if lane.heartbeat => {
                     let (bytes, cursor) = (HEARTBEAT.text(), lane.head);
-                    break (Text { bytes, secrecy: Secrecy::Public, frames: 0, cursor }, None);
+                    break (Text { bytes, secrecy: Secrecy::Public, frames: 0, from, cursor }, None);
                 }
                 Next::CaughtUp if lane.feed.arm(lane.head, &lane.waker) => {
                     lane.active = false;

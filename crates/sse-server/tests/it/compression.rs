@@ -3,7 +3,27 @@
 use std::time::Duration;
 
 use crate::harness::token::{SECRET, subscribe_token};
-use crate::harness::{Item, Launch, Request, Server, Stream, eventually};
+use crate::harness::{Item, Launch, Request, Server, Stream, StreamPath, also_on_http2, eventually, on_both_paths};
+
+on_both_paths![
+    from_the_eighth_follower_on_streams_are_compressed,
+    ticks_come_to_a_fifth_of_their_bytes,
+    streams_decode_to_their_end,
+    a_drain_ends_the_encoding_in_order,
+    private_events_are_not_compressed,
+    the_log_is_read_compressed,
+    who_stalls_is_cut_and_pins_little,
+    quiet_streams_are_told_that_they_live,
+];
+also_on_http2![
+    from_the_eighth_follower_on_streams_are_compressed,
+    ticks_come_to_a_fifth_of_their_bytes,
+    streams_decode_to_their_end,
+    a_drain_ends_the_encoding_in_order,
+    private_events_are_not_compressed,
+    the_log_is_read_compressed,
+    quiet_streams_are_told_that_they_live,
+];
 
 /// Followers that make a topic worth compressing.
 const FOLLOWERS_MIN: usize = 8;
@@ -39,9 +59,8 @@ fn crowd(server: &Server, topic: &str) -> Vec<Stream> {
     (1..FOLLOWERS_MIN).map(|_| server.subscribe(topic).open()).collect()
 }
 
-#[test]
-fn from_the_eighth_follower_on_streams_are_compressed() {
-    let server = Server::start(&[]);
+fn from_the_eighth_follower_on_streams_are_compressed(path: StreamPath) {
+    let server = path.start(&[]);
     let first: Vec<Stream> = (1..FOLLOWERS_MIN).map(|_| zipped(&server, "a").open()).collect();
     assert!(first.iter().all(|stream| encoding(stream).is_none()));
     let mut eighth = zipped(&server, "a").open();
@@ -95,10 +114,10 @@ fn some_streams_never_are() {
         let streams: Vec<Stream> = (0..=FOLLOWERS_MIN).map(|_| request.open()).collect();
         assert!(streams.iter().all(|stream| encoding(stream).is_none()), "{target}");
     }
-    for flags in [["--compression", "off"], ["--writers", "off"]] {
-        let server = Server::start(&flags);
+    for path in [StreamPath::Writers, StreamPath::Http2] {
+        let server = path.start(&["--compression", "off"]);
         let _crowd = crowd(&server, "a");
-        assert_eq!(encoding(&zipped(&server, "a").open()), None, "{flags:?}");
+        assert_eq!(encoding(&zipped(&server, "a").open()), None, "{path:?}");
     }
 }
 
@@ -129,9 +148,8 @@ fn there_are_so_many_compressors() {
 }
 
 /// Issue 7: at least 3.5 times fewer bytes.
-#[test]
-fn ticks_come_to_a_fifth_of_their_bytes() {
-    let server = Server::start(&[]);
+fn ticks_come_to_a_fifth_of_their_bytes(path: StreamPath) {
+    let server = path.start(&[]);
     let mut plain = server.subscribe("ticks").open();
     let _crowd = crowd(&server, "ticks");
     let mut riders: Vec<Stream> = (0..FOLLOWERS_MIN).map(|_| zipped(&server, "ticks").open()).collect();
@@ -150,10 +168,9 @@ fn ticks_come_to_a_fifth_of_their_bytes() {
 }
 
 /// Riders, newcomers at every point, one that lags, heartbeats, bursts, and the end: all decode to the same.
-fn every_stream_decodes_to_its_end(launch: Launch, version: &'static str) {
-    let server = launch.start();
-    let _crowd = crowd(&server, "a");
-    let request = zipped(&server, "a").version(version);
+fn every_stream_decodes_to_its_end(server: &Server, version: &'static str) {
+    let _crowd = crowd(server, "a");
+    let request = zipped(server, "a").version(version);
     let lagging = request.open_with_tiny_buffer();
     // Each with how many events were there before what it gets.
     let mut streams = vec![(0, lagging)];
@@ -185,24 +202,22 @@ fn every_stream_decodes_to_its_end(launch: Launch, version: &'static str) {
 
 const SLOW: [&str; 6] = ["--heartbeat-interval", "300ms", "--lag-grace", "1m", "--write-timeout", "1m"];
 
-#[test]
-fn streams_decode_to_their_end_in_chunks() {
-    every_stream_decodes_to_its_end(Launch::new(&SLOW), "HTTP/1.1");
+fn streams_decode_to_their_end(path: StreamPath) {
+    every_stream_decodes_to_its_end(&path.start(&SLOW), "HTTP/1.1");
 }
 
 #[test]
 fn streams_decode_to_their_end_without_chunks() {
-    every_stream_decodes_to_its_end(Launch::new(&SLOW), "HTTP/1.0");
+    every_stream_decodes_to_its_end(&Server::start(&SLOW), "HTTP/1.0");
 }
 
 #[test]
 fn streams_decode_to_their_end_over_tls() {
-    every_stream_decodes_to_its_end(Launch::new(&SLOW).over_tls(), "HTTP/1.1");
+    every_stream_decodes_to_its_end(&Launch::new(&SLOW).over_tls().start(), "HTTP/1.1");
 }
 
-#[test]
-fn a_drain_ends_the_encoding_in_order() {
-    let mut server = Server::start(&["--drain-window", "500ms"]);
+fn a_drain_ends_the_encoding_in_order(path: StreamPath) {
+    let mut server = path.start(&["--drain-window", "500ms"]);
     let crowd = crowd(&server, "a");
     let mut streams: Vec<Stream> = (0..20).map(|_| zipped(&server, "a").open()).collect();
     server.publish("a", "one");
@@ -217,9 +232,8 @@ fn a_drain_ends_the_encoding_in_order() {
     assert!(server.wait_exit().success());
 }
 
-#[test]
-fn private_events_are_not_compressed() {
-    let server = Server::start(&["--subscriber-jwt-key", SECRET, "--anonymous", "on"]);
+fn private_events_are_not_compressed(path: StreamPath) {
+    let server = path.start(&["--subscriber-jwt-key", SECRET, "--anonymous", "on"]);
     let bearer = subscribe_token(&["a"]);
     let _crowd = crowd(&server, "a");
     let mut granted: Vec<Stream> = (0..FOLLOWERS_MIN).map(|_| zipped(&server, "a").bearer(&bearer).open()).collect();
@@ -244,15 +258,14 @@ fn private_events_are_not_compressed() {
 }
 
 /// What was logged before a restart is read compressed as well, and those who read it ride together afterwards.
-#[test]
-fn the_log_is_read_compressed() {
+fn the_log_is_read_compressed(path: StreamPath) {
     let home = tempfile::tempdir().unwrap();
     let flags = ["--data-dir", home.path().to_str().unwrap(), "--compression-followers-min", "2"];
     let ids = {
-        let server = Server::start(&flags);
+        let server = path.start(&flags);
         (0..300).map(|number| server.publish("a", &tick(number))).collect::<Vec<_>>()
     };
-    let server = Server::start(&flags);
+    let server = path.start(&flags);
     let _first = server.subscribe("a").open();
     let request = zipped(&server, "a").last_event_id(&ids[9]);
     let mut streams: Vec<Stream> = (0..10).map(|_| request.open()).collect();
@@ -270,9 +283,8 @@ fn the_log_is_read_compressed() {
 }
 
 /// A client that takes gzip and nothing else pins no more than another.
-#[test]
-fn who_stalls_is_cut_and_pins_little() {
-    let server = Server::start(&["--write-timeout", "1s", "--lag-grace", "1m"]);
+fn who_stalls_is_cut_and_pins_little(path: StreamPath) {
+    let server = path.start(&["--write-timeout", "1s", "--lag-grace", "1m"]);
     let _crowd = crowd(&server, "a");
     let stalled: Vec<Stream> = (0..50).map(|_| zipped(&server, "a").open_with_tiny_buffer()).collect();
     let mut healthy = zipped(&server, "a").open();
@@ -293,9 +305,8 @@ fn who_stalls_is_cut_and_pins_little() {
 }
 
 /// Heartbeats reach all who are caught up, at least as often as they have to.
-#[test]
-fn quiet_streams_are_told_that_they_live() {
-    let server = Server::start(&["--heartbeat-interval", "400ms"]);
+fn quiet_streams_are_told_that_they_live(path: StreamPath) {
+    let server = path.start(&["--heartbeat-interval", "400ms"]);
     let _crowd = crowd(&server, "a");
     let mut streams: Vec<Stream> = (0..FOLLOWERS_MIN).map(|_| zipped(&server, "a").open()).collect();
     server.publish("a", "one");

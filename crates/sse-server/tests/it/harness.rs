@@ -41,6 +41,8 @@ pub(crate) enum StreamPath {
     Tls,
     /// A writer thread owns the socket, and the stream is compressed if it is one of a topic.
     Gzip,
+    /// The same in HTTP/2, where hyper keeps it.
+    Http2Gzip,
 }
 
 impl StreamPath {
@@ -51,9 +53,15 @@ impl StreamPath {
             Self::Hyper => Server::start(&[flags, &["--writers", "off"]].concat()),
             Self::Http2 => Server::start(flags).behind_http2(),
             Self::Tls => Launch::new(flags).over_tls().start(),
-            Self::Gzip => Launch::new(&[flags, &["--compression-followers-min", "1"]].concat()).compressed().start(),
+            Self::Gzip => compressed(flags),
+            Self::Http2Gzip => compressed(flags).behind_http2(),
         }
     }
+}
+
+/// A server whose first follower is compressed already, and asks for it.
+fn compressed(flags: &[&str]) -> Server {
+    Launch::new(&[flags, &["--compression-followers-min", "1"]].concat()).compressed().start()
 }
 
 /// Makes two tests of each function: one for every [`StreamPath`] of HTTP/1.1.
@@ -89,11 +97,14 @@ macro_rules! also_on_tls {
 }
 pub(crate) use also_on_tls;
 
-/// A further test of each function, compressed.
+/// Two further tests of each function, compressed: on a writer and in HTTP/2.
 macro_rules! also_compressed {
     ($($name:ident),+ $(,)?) => {
         mod compressed {
             $(#[test] fn $name() { super::$name(crate::harness::StreamPath::Gzip) })+
+        }
+        mod compressed_in_http2 {
+            $(#[test] fn $name() { super::$name(crate::harness::StreamPath::Http2Gzip) })+
         }
     };
 }
