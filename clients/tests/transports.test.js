@@ -59,8 +59,7 @@ for (const { name, protocol, certificate, flags } of transports) {
       return follower;
     }
 
-    // Streams of HTTP/2 are never compressed.
-    for (const encoding of protocol === "h2" ? [undefined] : [undefined, "gzip"]) {
+    for (const encoding of [undefined, "gzip"]) {
       const how = encoding ? "compressed" : "as they are";
       test(`gets ${EVENTS} events of every awkward shape exactly, ${how}`, () => getsEvents(encoding));
     }

@@ -8,6 +8,7 @@ mod churn;
 mod closing;
 mod coalescing;
 mod compression;
+mod compression_http2;
 mod config;
 mod deadlines;
 mod descriptors;
