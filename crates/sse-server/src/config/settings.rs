@@ -196,7 +196,7 @@ settings! {
         compression: bool = default("on"), restart;
         /// Followers from which on a topic's new streams are compressed. For fewer it costs more CPU than the bytes are worth.
         compression_followers_min: NonZeroUsize = default("8"), restart;
-        /// Compressors at a time, one for each compressed topic on each writer; each takes 240 KiB. Beyond, new streams are not compressed.
+        /// Compressors at a time, one for each compressed topic on each writer and one for HTTP/2; each takes 240 KiB. Beyond, new streams are not compressed.
         compressors_max: NonZeroUsize = default("256").at_most("65536"), restart;
     }
 
