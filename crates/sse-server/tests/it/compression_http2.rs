@@ -73,7 +73,7 @@ impl Client {
             follower.gunzip.decode(&data.payload, &mut follower.text);
             follower.has_ended = data.flags & END_STREAM != 0;
             follower.unread += data.payload.len() as u32;
-            if !follower.is_shut && !follower.has_ended {
+            if !follower.is_shut && !follower.has_ended && follower.unread >= WINDOW_BYTES / 2 {
                 self.reopen(data.stream);
             }
         }
