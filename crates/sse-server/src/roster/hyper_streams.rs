@@ -144,7 +144,7 @@ fn progress(stream: &BodyStream) -> Progress {
         is_too_far: bounds.are_exceeded_by(lag),
         quiet_for: stream.quiet_for(),
         policy: bounds.policy,
-        is_compressed: false,
+        is_compressed: stream.is_compressed,
     }
 }
 

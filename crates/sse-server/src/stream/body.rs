@@ -89,6 +89,7 @@ pub(crate) struct BodyStream {
     /// Since when the socket takes no more, where that is known.
     pub(crate) blocked_since: Option<Instant>,
     pub(crate) is_http2: bool,
+    pub(crate) is_compressed: bool,
     /// When it is to end by plan, and why, as far as that is known.
     end_at: Option<(Instant, EndReason)>,
     waker: Arc<BodyWaker>,
@@ -106,6 +107,7 @@ impl BodyStream {
             wrote_at: Instant::now(),
             blocked_since: None,
             is_http2: false,
+            is_compressed: false,
             end_at: None,
             waker: BodyWaker::new(&app.signals),
         };
@@ -293,7 +295,8 @@ impl StreamBody {
         };
         plan.info.begin(&app.signals);
         let token = plan.info.token.clone();
-        let stream = BodyStream::new(app, *subscription, token);
+        let mut stream = BodyStream::new(app, *subscription, token);
+        stream.is_compressed = gzip.is_some();
         let now = Instant::now();
         let alarm = Box::pin(tokio::time::sleep_until(alarm_at(app, &stream, now).into()));
         let (stream, info) = (Arc::new(Mutex::new(stream)), Arc::new(plan.info));

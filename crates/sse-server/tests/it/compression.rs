@@ -76,6 +76,8 @@ fn from_the_eighth_follower_on_streams_are_compressed(path: StreamPath) {
         assert_eq!((event.id, event.data.as_str()), (id.clone(), "hello"));
     }
     server.wait_for_metric("sse_compressed_streams", 1.0);
+    let listed = server.admin("/api/subscribers").send().text();
+    assert_eq!(listed.matches(r#""compressed":true"#).count(), 1, "{listed}");
     drop(eighth);
     server.wait_for_metric("sse_compressed_streams", 0.0);
 }

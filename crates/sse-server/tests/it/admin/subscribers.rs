@@ -5,9 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use crate::harness::token::{SECRET, token};
-use crate::harness::{Server, StreamPath, eventually, on_all_paths};
+use crate::harness::{Server, StreamPath, also_compressed_in_http2, eventually, on_all_paths};
 
 on_all_paths![a_stream_is_listed_as_what_it_is, who_does_not_read_is_listed_first_and_why];
+also_compressed_in_http2![a_stream_is_listed_as_what_it_is, who_does_not_read_is_listed_first_and_why];
 
 fn list(server: &Server, query: &str) -> Value {
     server.admin(&format!("/api/subscribers?{query}")).send().json()
@@ -44,11 +45,11 @@ fn a_stream_is_listed_as_what_it_is(path: StreamPath) {
     let protocol = match path {
         StreamPath::Writers | StreamPath::Hyper | StreamPath::Gzip => "http/1.1",
         StreamPath::Tls => "http/1.1+tls",
-        StreamPath::Http2 => "http/2",
+        StreamPath::Http2 | StreamPath::Http2Gzip => "http/2",
     };
     let expected = json!({
         "topics": "news", "user_agent": "test/1", "subject": "ann", "protocol": protocol, "interface": "native",
-        "compressed": path == StreamPath::Gzip, "lag_events": 0, "lag_bytes": 0, "pending_bytes": 0,
+        "compressed": matches!(path, StreamPath::Gzip | StreamPath::Http2Gzip), "lag_events": 0, "lag_bytes": 0, "pending_bytes": 0,
         "slow_policy": "evict", "state": "caught_up",
     });
     assert_eq!(listed, expected);
