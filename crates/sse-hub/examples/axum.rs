@@ -29,6 +29,7 @@ use sse_hub::{TopicName, TopicNameError};
 use sse_wire::{Event, Frame};
 use tokio::net::TcpListener;
 use tokio::time::{interval, timeout};
+use tower_http::compression::CompressionLayer;
 
 /// Proxies cut streams that are silent for 30 to 60 seconds.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(25);
@@ -41,15 +42,18 @@ const STALL_MAX: Duration = Duration::from_secs(20);
 async fn main() -> anyhow::Result<()> {
     let hub = Hub::builder().build()?;
     tokio::spawn(sweep(hub.clone()));
-    let app = Router::new()
-        .route("/events/{*topic}", get(follow).post(publish))
-        .route("/topics", get(topics))
-        .with_state(hub);
-    let listener = TcpListener::bind("127.0.0.1:3000").await?.tap_io(|socket| {
+    let listener = TcpListener::bind("127.0.0.1:3000").await?;
+    println!("listening on {}", listener.local_addr()?);
+    let listener = listener.tap_io(|socket| {
         let _ = socket.set_nodelay(true);
         let _ = SockRef::from(&*socket).set_tcp_user_timeout(Some(STALL_MAX));
     });
-    Ok(serve(listener, app).await?)
+    // It leaves event streams as they are, by their media type, and compresses the rest.
+    Ok(serve(listener, routes(hub).layer(CompressionLayer::new())).await?)
+}
+
+pub(crate) fn routes(hub: Hub) -> Router {
+    Router::new().route("/events/{*topic}", get(follow).post(publish)).route("/topics", get(topics)).with_state(hub)
 }
 
 /// The hub has no clock: without this nothing ages and nobody is ever too slow.

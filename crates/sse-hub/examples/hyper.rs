@@ -43,6 +43,7 @@ async fn main() -> anyhow::Result<()> {
     let hub = Hub::builder().build()?;
     tokio::spawn(sweep(hub.clone()));
     let listener = TcpListener::bind("127.0.0.1:3000").await?;
+    println!("listening on {}", listener.local_addr()?);
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let permit = connections.clone().acquire_owned().await?;
