@@ -1,5 +1,6 @@
 //! Where a page's commands run: a folder that looks like the clone, and a network, mounts and processes of its own.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -27,7 +28,7 @@ esac"#,
 ];
 
 /// Folders of the system that commands may write to: here they are empty, and forgotten in the end.
-const OWN_FOLDERS: &[&str] = &["/var/lib", "/var/log", "/run"];
+const OWN_FOLDERS: &[&str] = &["/var/lib", "/var/log", "/run", "/tmp"];
 
 /// The place. Its folders are left behind, as evidence.
 #[derive(Debug)]
@@ -90,11 +91,25 @@ pub fn apart(command: &Command) -> Command {
     apart
 }
 
+/// Mounts a folder where it is, so that it has options of its own.
+fn bind(folder: &Path, access: &str) -> Result<()> {
+    mount(&["--bind".as_ref(), folder.as_os_str()], folder)?;
+    mount(&["-o", &format!("remount,bind,{access}")], folder)
+}
+
+fn mount(args: &[impl AsRef<OsStr>], at: &Path) -> Result<()> {
+    program::run(Command::new("mount").args(args).arg(at))
+}
+
 /// Makes the namespaces ready to be used, from within.
 pub fn furnish() -> Result<()> {
     program::run(Command::new("ip").args(["link", "set", "lo", "up"]))?;
+    // What a page tells readers to do to their system must not happen to this one, nor to the clone.
+    mount(&["-o", "remount,bind,ro"], Path::new("/"))?;
+    bind(workspace::root(), "ro")?;
+    bind(&workspace::target(), "rw")?;
     for folder in OWN_FOLDERS {
-        program::run(Command::new("mount").args(["-t", "tmpfs", "-o", "mode=755", "tmpfs", folder]))?;
+        mount(&["-t", "tmpfs", "-o", "mode=755", "tmpfs"], Path::new(folder))?;
     }
     fs::create_dir_all("/var/log/nginx").context("nginx opens a log there, whatever its configuration says")
 }

@@ -74,7 +74,9 @@ impl Block {
         }
         let is_accounted = self.mark.norun.is_some() || self.mark.file.is_some() || self.mark.src.is_some();
         match self.language.as_str() {
-            "text" | "json" | "" => Ok(()),
+            "text" | "json" => Ok(()),
+            // A fence that is none, because of a backtick behind it, turns the blocks below inside out.
+            "" => bail!("a block names its language"),
             _ if self.is_command() => self.xtask_commands(),
             // A file that nothing reads can say anything.
             language => {
