@@ -34,6 +34,7 @@ const STEPS: &[Step] = &[
     },
     Step { name: "clients", what: What::Tests(&["clients"], clients::tests) },
     Step { name: "proxies", what: What::Chore(&["proxies"]) },
+    Step { name: "deploy", what: What::Chore(&["deploy"]) },
     Step {
         name: "loadtest",
         what: What::Chore(&["loadtest", "--subscribers", "500", "--topics", "5", "--seconds", "3"]),

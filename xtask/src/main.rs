@@ -7,6 +7,7 @@ mod certificate;
 mod ci;
 mod clients;
 mod deny;
+mod deploy;
 mod docs;
 mod faults;
 mod fuzz;
@@ -53,6 +54,8 @@ enum Chore {
     Clients,
     /// Put real proxies before the release server, with their files of `deploy`
     Proxies(proxies::Args),
+    /// Check the files of `deploy/` with the tools that read them: units, alert rules, the dashboard
+    Deploy(deploy::Args),
     /// Try all that h2spec asks of a server of HTTP/2
     H2spec,
     /// Model-check the lock-free pieces
@@ -87,6 +90,7 @@ impl Chore {
             Self::Replaying(args) => faults::replaying::run(args),
             Self::Clients => clients::run(),
             Self::Proxies(args) => proxies::run(args),
+            Self::Deploy(args) => deploy::run(args),
             Self::H2spec => h2spec::run(),
             Self::Loom => loom::run(),
             Self::Shuttle(args) => shuttle::run(args),

@@ -33,6 +33,10 @@ const NEEDS: &[Need] = &[
     Need { command: "haproxy", package: "haproxy", why: "proxies" },
     Need { command: "caddy", package: "caddy", why: "proxies" },
     Need { command: "varnishd", package: "varnish", why: "proxies" },
+    Need { command: "prometheus", package: "prometheus", why: "alert rules and the dashboard" },
+    Need { command: "promtool", package: "prometheus", why: "alert rules and the dashboard" },
+    Need { command: "unshare", package: "util-linux", why: "systemd's units" },
+    Need { command: "systemd-analyze", package: "systemd", why: "systemd's units" },
     Need { command: "cc", package: "gcc", why: "faults: a wall clock that jumps" },
     Need { command: "c++", package: "g++", why: "the engine of the fuzz targets" },
 ];

@@ -14,6 +14,7 @@ use sse_hub::{
 
 use crate::config::{self, Config};
 use crate::fan_out::publishing;
+use crate::pulse::Pulse;
 use crate::vital::Vitals;
 
 /// Threads that read the log: a slow read holds up one, and live streams none.
@@ -37,6 +38,7 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 pub(crate) struct EventLog {
     hub: Hub,
     is_full: Arc<AtomicBool>,
+    pulse: Arc<Pulse>,
     threads: Mutex<Threads>,
 }
 
@@ -116,10 +118,11 @@ impl EventLog {
     /// When the system gives no thread.
     pub(crate) fn start(hub: &Hub, log: Arc<DiskLog>, config: &Config, vitals: &Vitals) -> io::Result<Self> {
         let is_full = Arc::new(AtomicBool::new(!log.has_begun()));
+        let pulse = Arc::new(Pulse::new());
         let mut threads = Threads::default();
         if let Some(committer) = hub.committer() {
             let sync_every = (hub.durability() == Durability::Interval).then_some(config.sync_interval);
-            let keeper = Keeper::new(committer, log, sync_every, is_full.clone());
+            let keeper = Keeper::new(committer, log, sync_every, is_full.clone(), pulse.clone());
             threads.committer = Some(vitals.spawn("log".to_owned(), move || keeper.run())?);
         }
         for index in 0..READERS {
@@ -132,7 +135,7 @@ impl EventLog {
             };
             threads.readers.push(vitals.spawn(format!("log-reader-{index}"), read)?);
         }
-        Ok(Self { hub: hub.clone(), is_full, threads: Mutex::new(threads) })
+        Ok(Self { hub: hub.clone(), is_full, pulse, threads: Mutex::new(threads) })
     }
 
     /// Why publishing does not work, if it does not.
@@ -141,6 +144,11 @@ impl EventLog {
             return Some("log_failed");
         }
         self.is_full.load(Ordering::Relaxed).then_some("log_full")
+    }
+
+    /// How long the committing thread has been at what it does: a second at most, unless the disk keeps it.
+    pub(crate) fn stalled(&self) -> Duration {
+        self.pulse.age()
     }
 
     /// Commits what was submitted, and ends. It waits for the threads.
@@ -175,6 +183,7 @@ struct Keeper {
     /// How often to sync, if commits do not.
     sync_every: Option<Duration>,
     is_full: Arc<AtomicBool>,
+    pulse: Arc<Pulse>,
     synced_at: Instant,
     tended_at: Instant,
     measured_at: Instant,
@@ -185,13 +194,20 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(committer: Committer, log: Arc<DiskLog>, sync_every: Option<Duration>, is_full: Arc<AtomicBool>) -> Self {
+    fn new(
+        committer: Committer,
+        log: Arc<DiskLog>,
+        sync_every: Option<Duration>,
+        is_full: Arc<AtomicBool>,
+        pulse: Arc<Pulse>,
+    ) -> Self {
         let now = Instant::now();
         Self {
             committer,
             log,
             sync_every,
             is_full,
+            pulse,
             synced_at: now,
             tended_at: now,
             measured_at: now,
@@ -219,6 +235,7 @@ impl Keeper {
             if let Err(error) = self.keep() {
                 failed(&error);
             }
+            self.pulse.beat();
         }
         if let Err(error) = self.committer.close() {
             failed(&error);

@@ -31,6 +31,11 @@ impl ConnectionGauge {
         self.open.load(Ordering::Relaxed)
     }
 
+    /// How many there may be.
+    pub(crate) fn max(&self) -> usize {
+        self.connections_max.load(Ordering::Relaxed)
+    }
+
     /// A permit for one more connection.
     ///
     /// # Errors

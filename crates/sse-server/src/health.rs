@@ -31,11 +31,7 @@ fn ready(app: &App) -> Response<ReplyBody> {
         ready: bool,
         reasons: Vec<&'static str>,
     }
-    let draining = app.is_draining().then_some("draining");
-    let log = app.log.as_ref().and_then(EventLog::trouble);
-    let threads = app.vitals.have_failed().then_some("threads");
-    let parts = [draining, log, threads].into_iter().flatten();
-    let reasons: Vec<&'static str> = parts.chain(app.access.lacking()).collect();
+    let reasons = lacking(app);
     let is_ready = reasons.is_empty();
     let mut response = json(&Document { ready: is_ready, reasons });
     if !is_ready {
@@ -44,10 +40,29 @@ fn ready(app: &App) -> Response<ReplyBody> {
     response
 }
 
-fn metrics(app: &App) -> Response<ReplyBody> {
-    let Some(handle) = &app.metrics else { return text("") };
+/// Why publishing does not work, if it does not.
+fn lacking(app: &App) -> Vec<&'static str> {
+    let draining = app.is_draining().then_some("draining");
+    let log = app.log.as_ref().and_then(EventLog::trouble);
+    let threads = app.vitals.have_failed().then_some("threads");
+    let parts = [draining, log, threads].into_iter().flatten();
+    parts.chain(app.access.lacking()).collect()
+}
+
+/// What is as it is when somebody looks.
+fn look(app: &App) {
     metrics_process::Collector::default().collect();
     app.signals.log_lines_dropped(logging::dropped_lines());
+    app.signals.ready(lacking(app).is_empty());
+    app.signals.connections(app.connections.open(), app.connections.max());
+    if let Some(log) = &app.log {
+        app.signals.log_stalled(log.stalled());
+    }
+}
+
+fn metrics(app: &App) -> Response<ReplyBody> {
+    let Some(handle) = &app.metrics else { return text("") };
+    look(app);
     let mut response = text(handle.render());
     let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, content_type);

@@ -40,6 +40,7 @@ mod listener;
 pub mod logging;
 pub mod memory;
 mod presence;
+mod pulse;
 mod reload;
 mod request_scan;
 mod reserve;

@@ -13,6 +13,7 @@ use tokio::task::spawn_blocking;
 use crate::app::App;
 use crate::config::{ConfigError, Reloaded, Reloader};
 use crate::logging;
+use crate::service_manager;
 use crate::stamp::{Stamp, stamp};
 
 /// How often the files are looked at.
@@ -61,6 +62,8 @@ impl Reloading {
 
     /// Reads the settings and takes them on, or says why not.
     async fn reload(&self, app: &App, by: &'static str) {
+        // The service manager may keep it waiting, and a panic would be logged.
+        let _ = spawn_blocking(service_manager::reloading).await;
         let result = match self.read(app).await {
             Some(Ok(reloaded)) => self.take_on(app, reloaded, by).await,
             Some(Err(error)) => {
@@ -74,6 +77,7 @@ impl Reloading {
         if !result {
             tracing::error!(by, "the settings were not reloaded; those before stay");
         }
+        let _ = spawn_blocking(service_manager::reloaded).await;
     }
 
     async fn read(&self, app: &App) -> Option<Result<Reloaded, ConfigError>> {

@@ -15,6 +15,17 @@ pub fn ready(addresses: &Addresses) {
     tell(&[NotifyState::Ready, NotifyState::Status(&format!("serving on {listen}"))]);
 }
 
+/// The server reads its settings again, until [`reloaded`].
+pub(crate) fn reloading() {
+    let Ok(now) = NotifyState::monotonic_usec_now() else { return };
+    tell(&[NotifyState::Reloading, now]);
+}
+
+/// It is done with that, whatever came of it: the log says.
+pub(crate) fn reloaded() {
+    tell(&[NotifyState::Ready]);
+}
+
 /// The server ends its streams, which takes about this long. Without being told, systemd would kill it after a time that knows
 /// nothing of `drain_window`.
 pub fn stopping(within: Duration) {

@@ -5,6 +5,28 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use sse_hub::GapReason;
+
+/// What somebody may want to be woken for: these series are there from the start, with 0. For Prometheus a series that begins with 1
+/// has not increased, so the first eviction or gap would go by unseen.
+const ALARMING: &[(&str, &[&str])] = &[
+    ("sse_evictions_total", &["lagged", "stalled"]),
+    ("sse_connections_rejected_total", &["descriptors", "full", "writer_busy"]),
+    ("sse_publish_rejected_total", &["log_busy", "log_failed", "log_full", "rate", "rings_full", "topics_full"]),
+];
+const GAP_REASONS: [GapReason; 5] =
+    [GapReason::Damaged, GapReason::Epoch, GapReason::Lagged, GapReason::Trimmed, GapReason::Unknown];
+
+fn begin_alarming_series() {
+    for (name, reasons) in ALARMING {
+        reasons.iter().for_each(|reason| counter!(*name, "reason" => *reason).increment(0));
+    }
+    GAP_REASONS.iter().for_each(|reason| counter!("sse_gaps_total", "reason" => reason.as_str()).increment(0));
+    ["failed", "ok"].iter().for_each(|result| counter!("sse_tls_reloads_total", "result" => *result).increment(0));
+    counter!("sse_log_read_errors_total").increment(0);
+    counter!("sse_panics_total").increment(0);
+    gauge!("sse_config_last_reload_successful").set(1.0);
+}
 
 /// Handles looked up once. Made after the recorder is installed.
 #[derive(Clone)]
@@ -52,6 +74,7 @@ impl Totals {
 impl Signals {
     pub(crate) fn new() -> Self {
         gauge!("sse_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+        begin_alarming_series();
         Self {
             connections_active: gauge!("sse_connections_active"),
             connections: counter!("sse_connections_total"),
@@ -142,6 +165,22 @@ impl Signals {
     /// Lines of the log that nobody took in time, since the start.
     pub(crate) fn log_lines_dropped(&self, lines: u64) {
         counter!("sse_log_lines_dropped_total").absolute(lines);
+    }
+
+    /// Whether publishing works.
+    pub(crate) fn ready(&self, is_ready: bool) {
+        gauge!("sse_ready").set(f64::from(u8::from(is_ready)));
+    }
+
+    /// Connections of every kind, and how many there may be.
+    pub(crate) fn connections(&self, open: usize, max: usize) {
+        gauge!("sse_connections_open").set(open as f64);
+        gauge!("sse_connections_max").set(max as f64);
+    }
+
+    /// How long the log's thread has been at its present work.
+    pub(crate) fn log_stalled(&self, stalled: Duration) {
+        gauge!("sse_log_stalled_seconds").set(stalled.as_secs_f64());
     }
 
     pub(crate) fn revocations(&self, count: usize) {

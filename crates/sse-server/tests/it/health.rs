@@ -85,6 +85,30 @@ fn the_metrics_count_what_happens() {
     assert!(!text.text().contains("topic="), "never labelled by topic");
 }
 
+/// What alerts ask for: whether the server can do its work, how full it is, and counters that do not begin with 1.
+#[test]
+fn what_may_wake_somebody_is_there_from_the_start() {
+    let mut server = Server::start(&["--connections-max", "50", "--drain-window", "5s"]);
+    for series in [
+        "sse_evictions_total{reason=\"lagged\"}",
+        "sse_gaps_total{reason=\"damaged\"}",
+        "sse_publish_rejected_total{reason=\"log_full\"}",
+        "sse_connections_rejected_total{reason=\"full\"}",
+        "sse_panics_total",
+    ] {
+        server.wait_for_metric(series, 0.0);
+    }
+    let streams: Vec<_> = (0..3).map(|_| server.subscribe("a").open()).collect();
+    server.wait_for_metric("sse_connections_open", 3.0);
+    server.wait_for_metric("sse_connections_max", 50.0);
+    server.wait_for_metric("sse_ready", 1.0);
+    assert_eq!(server.metric("sse_log_stalled_seconds"), None, "there is no log");
+    server.signal(rustix::process::Signal::TERM);
+    server.wait_for_metric("sse_ready", 0.0);
+    drop(streams);
+    assert!(server.wait_exit().success());
+}
+
 /// FAILURES L1 and D10: whatever strangers send, the number of series stays what it is.
 #[test]
 fn strangers_add_no_series() {

@@ -51,6 +51,18 @@ fn the_service_manager_is_told_of_the_start_and_of_the_end() {
 }
 
 #[test]
+fn the_service_manager_is_told_of_a_reload_and_of_its_end() {
+    let manager = Manager::new();
+    let server = manager.launch(&[]).start();
+    assert_eq!(manager.next()[0], "READY=1");
+    server.signal(Signal::HUP);
+    let reloading = manager.next();
+    assert!(reloading[0] == "RELOADING=1" && reloading[1].starts_with("MONOTONIC_USEC="), "{reloading:?}");
+    assert_eq!(manager.next(), ["READY=1"]);
+    server.publish("a", "it serves on");
+}
+
+#[test]
 fn the_watchdog_is_told_in_time_while_the_server_works_and_while_it_drains() {
     let manager = Manager::new();
     let mut server = manager.launch(&["--drain-window", "1s"]).environment("WATCHDOG_USEC", "2000000").start();

@@ -1,0 +1,129 @@
+//! What `deploy/` has beside the files of proxies, checked by the tools that will read it.
+
+mod dashboard;
+mod prometheus;
+mod systemd;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, bail, ensure};
+
+use crate::faults::bench::Bench;
+use crate::faults::finding::Findings;
+use crate::faults::server::{self, Server};
+use crate::loadtest::{Folder, subject};
+use crate::{setup, workspace};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Parts by name; all of them when none is given
+    parts: Vec<String>,
+    /// This program, instead of building the release server
+    #[arg(long)]
+    server: Option<PathBuf>,
+}
+
+/// What is checked together.
+struct Part {
+    name: &'static str,
+    check: fn(&Yard, &mut Findings) -> Result<()>,
+}
+
+const PARTS: &[Part] = &[
+    Part { name: "systemd", check: systemd::check },
+    Part { name: "alerts", check: prometheus::check },
+    Part { name: "dashboard", check: dashboard::check },
+];
+
+/// Where a part does its work.
+struct Yard {
+    /// Its files go here.
+    dir: PathBuf,
+    server: PathBuf,
+}
+
+impl Yard {
+    /// A file of `deploy/`.
+    fn deployed(path: &str) -> PathBuf {
+        workspace::root().join("deploy").join(path)
+    }
+
+    fn bench(&self) -> Bench {
+        Bench::new("deploy", &self.dir, false, &[])
+    }
+
+    /// Starts the server, as an argument of `wrapped` if that is a program that runs another one.
+    fn start(&self, bench: &Bench, wrapped: &[&str], args: &[&str]) -> Result<Server> {
+        let command = |_| match wrapped.split_first() {
+            None => Command::new(&self.server),
+            Some((program, first)) => {
+                let mut command = Command::new(program);
+                command.args(first).arg(&self.server);
+                command
+            }
+        };
+        Server::start_as(bench, command, args)
+    }
+}
+
+/// Checks each part, and fails if one does not hold.
+pub fn run(args: Args) -> Result<()> {
+    let parts = chosen(&args.parts)?;
+    setup::run()?;
+    if args.server.is_none() {
+        // Together with the load generator, as the other chores build them.
+        subject::build(&[("sse-server", "sse-server"), ("sse-loadgen", "sse-loadgen")])?;
+    }
+    let server = args.server.map_or_else(|| Ok(server::program()), |path| path.canonicalize())?;
+    let folder = Folder::take("deploy")?;
+    let mut failed = 0;
+    for part in &parts {
+        let findings = examine(part, &server, folder.path())?;
+        for finding in findings.iter() {
+            let verdict = if finding.holds { "holds" } else { "DOES NOT HOLD" };
+            println!("{:<10} {:<64} {:<12} {:<20} {verdict}", part.name, finding.what, finding.gate, finding.measured);
+        }
+        failed += usize::from(!findings.hold());
+    }
+    ensure!(failed == 0, "{failed} of {} parts do not hold", parts.len());
+    Ok(())
+}
+
+fn chosen(names: &[String]) -> Result<Vec<&'static Part>> {
+    if let Some(name) = names.iter().find(|name| PARTS.iter().all(|part| part.name != **name)) {
+        let known: Vec<&str> = PARTS.iter().map(|part| part.name).collect();
+        bail!("there is no part {name}; there are {}", known.join(", "));
+    }
+    let is_wanted = |part: &&Part| names.is_empty() || names.iter().any(|name| name == part.name);
+    Ok(PARTS.iter().filter(is_wanted).collect())
+}
+
+fn examine(part: &Part, server: &Path, dir: &Path) -> Result<Findings> {
+    let yard = Yard { dir: dir.join(part.name), server: server.to_owned() };
+    if yard.dir.exists() {
+        std::fs::remove_dir_all(&yard.dir)?;
+    }
+    std::fs::create_dir_all(&yard.dir)?;
+    let mut findings = Findings::default();
+    if let Err(error) = (part.check)(&yard, &mut findings) {
+        findings.failed(&error);
+    }
+    Ok(findings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_chosen_by_name() {
+        let names = |names: &[&str]| -> Vec<&str> {
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            chosen(&names).unwrap().iter().map(|part| part.name).collect()
+        };
+        assert_eq!(names(&["alerts"]), ["alerts"]);
+        assert_eq!(names(&[]).len(), PARTS.len());
+        assert!(chosen(&["nomad".to_owned()]).is_err());
+    }
+}
