@@ -36,6 +36,7 @@ mod press;
 pub mod publisher;
 mod rank;
 mod refusals;
+mod reloading;
 pub mod replaying;
 mod replays;
 mod resume;
@@ -51,6 +52,7 @@ mod storm;
 mod tokens;
 mod topics;
 mod tracer;
+mod unheard;
 mod usage;
 mod waiting;
 mod wall_clock;
@@ -151,8 +153,10 @@ const ROWS: &[Row] = &[
     Row { name: "B4", fault: "ids older than what is kept", run: resume::older_than_kept, broken_by: &["--ring-frames-max=50"] },
     Row { name: "K1", fault: "a drain with very many streams", run: draining::ends_streams_evenly, broken_by: &["--drain-window=1s"] },
     Row { name: "K2", fault: "a drain while events are published", run: draining::answers_publishers, broken_by: &[] },
+    Row { name: "K5", fault: "settings that change under load, good ones and bad ones", run: reloading::goes_well, broken_by: &[] },
     Row { name: "L1", fault: "very many topics, and strangers' words", run: scrapers::series_are_bounded, broken_by: &[] },
     Row { name: "L3", fault: "50 scrapers that do not read", run: scrapers::slow_scrapers, broken_by: &[] },
+    Row { name: "L6", fault: "nobody reads the log", run: unheard::is_no_ones_trouble, broken_by: &["--log-level=error"] },
     Row { name: "burst", fault: "5,000 events at once", run: hot::bursts, broken_by: &["--ring-frames-max=1000"] },
     Row { name: "full19k", fault: "19,000 streams in one process", run: full::very_many, broken_by: &["--connections-max=10000"] },
     Row { name: "presence", fault: "joining among 10,000 whose coming and going is announced", run: joining::costs_the_same_among_many, broken_by: &[] },

@@ -49,3 +49,4 @@ mod slow;
 mod smuggling;
 mod tickets;
 mod tls;
+mod unheard;

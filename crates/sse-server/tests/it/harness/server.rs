@@ -1,6 +1,7 @@
 //! The real binary on free ports.
 
 use std::fs;
+use std::io::{PipeReader, PipeWriter, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -31,6 +32,8 @@ pub(crate) struct Server {
     gateway: Option<Gateway>,
     /// Whether followers say that they take gzip.
     is_compressed: bool,
+    /// The pipe that its outputs lead into, if nobody reads it.
+    _unread: Option<PipeReader>,
 }
 
 /// The ready file's content.
@@ -67,6 +70,7 @@ pub(crate) struct Launch {
     descriptors_max: Option<usize>,
     is_over_tls: bool,
     is_compressed: bool,
+    is_unheard: bool,
 }
 
 impl Launch {
@@ -106,6 +110,12 @@ impl Launch {
         self
     }
 
+    /// Has both its outputs lead into a full pipe that nobody reads.
+    pub(crate) fn unheard(mut self) -> Self {
+        self.is_unheard = true;
+        self
+    }
+
     /// Starts a server on free ports and waits until it listens.
     #[track_caller]
     pub(crate) fn start(self) -> Server {
@@ -119,8 +129,11 @@ impl Launch {
         self.flags.extend(flags.iter().map(ToString::to_string));
         self.flags.extend(["--ready-file".to_owned(), ready_file.to_str().unwrap().to_owned()]);
         raise_descriptor_limit();
-        let mut child = self.command().spawn().unwrap();
-        let log = Log::collect(child.stderr.take().unwrap());
+        let mut command = self.command();
+        let unread = self.lead_away(&mut command);
+        let mut child = command.spawn().unwrap();
+        drop(command);
+        let log = child.stderr.take().map(Log::collect).unwrap_or_default();
         let addresses: Addresses = eventually("the ready file", || {
             if let Some(status) = child.try_wait().unwrap() {
                 panic!("the server ended with {status}: {:#?}", log.lines());
@@ -128,7 +141,16 @@ impl Launch {
             fs::read(&ready_file).ok().map(|text| serde_json::from_slice(&text).unwrap())
         });
         let gateway = self.is_over_tls.then(|| Gateway::to_tls(addresses.listen[0]));
-        Server { child, addresses, log, has_exited: false, home, gateway, is_compressed: self.is_compressed }
+        Server {
+            child,
+            addresses,
+            log,
+            has_exited: false,
+            home,
+            gateway,
+            is_compressed: self.is_compressed,
+            _unread: unread,
+        }
     }
 
     /// The same for a server whose admin listener is off.
@@ -140,20 +162,26 @@ impl Launch {
     /// Runs the binary to its end, which has to come by itself, and returns what it said.
     #[track_caller]
     pub(crate) fn finish(&self) -> Output {
-        let mut command = self.command();
-        if self.sockets.is_none() {
-            command.stdout(Stdio::piped());
-        }
-        let mut child = command.spawn().unwrap();
-        let started = Instant::now();
-        while child.try_wait().unwrap().is_none() {
-            if started.elapsed() > Duration::from_secs(5) {
-                child.kill().unwrap();
-                panic!("it did not end: {:?}", child.wait_with_output());
-            }
-            std::thread::park_timeout(Duration::from_millis(3));
-        }
+        let mut child = self.command().stdout(Stdio::piped()).spawn().unwrap();
+        wait_briefly(&mut child);
         child.wait_with_output().unwrap()
+    }
+
+    /// Runs the binary to its end, which has to come by itself.
+    #[track_caller]
+    pub(crate) fn end(&self) -> ExitStatus {
+        let mut command = self.command();
+        let _unread = self.lead_away(&mut command);
+        wait_briefly(&mut command.spawn().unwrap())
+    }
+
+    /// Where its outputs lead, if nobody is to read them.
+    fn lead_away(&self, command: &mut Command) -> Option<PipeReader> {
+        self.is_unheard.then(|| {
+            let (unread, full) = full_pipe();
+            command.stdout(full.try_clone().unwrap()).stderr(full);
+            unread
+        })
     }
 
     fn command(&self) -> Command {
@@ -301,6 +329,33 @@ impl Server {
             text.lines().any(|line| line == wanted).then_some(())
         });
     }
+}
+
+/// Waits for a process that is to end by itself.
+#[track_caller]
+fn wait_briefly(child: &mut Child) -> ExitStatus {
+    let started = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if started.elapsed() > Duration::from_secs(5) {
+            child.kill().unwrap();
+            panic!("it did not end: {:?}", child.wait());
+        }
+        std::thread::park_timeout(Duration::from_millis(3));
+    }
+}
+
+/// A pipe that takes nothing more.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    rustix::io::ioctl_fionbio(&writer, true).unwrap();
+    let error = std::iter::repeat_with(|| writer.write(&[b'\n'; 512])).find_map(Result::err).unwrap();
+    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+    // Whoever writes to it waits from here on.
+    rustix::io::ioctl_fionbio(&writer, false).unwrap();
+    (reader, writer)
 }
 
 /// The tests of a crowd open more sockets than the usual soft limit allows.
