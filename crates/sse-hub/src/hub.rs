@@ -239,6 +239,11 @@ impl Hub {
         self.inner.topics.count()
     }
 
+    /// Bytes of all rings together.
+    pub fn ring_bytes(&self) -> usize {
+        self.inner.budget.used()
+    }
+
     /// Sets another bound of topics, in place of `HubConfig::topics_max`. Those above it stay until they are forgotten.
     pub fn bound_topics(&self, topics_max: usize) {
         self.inner.topics.bound(topics_max);

@@ -19,6 +19,7 @@ use crate::http::{HealthRoute, Problem, ReplyBody, check_admin_host};
 use crate::listener::is_descriptor_shortage;
 use crate::reserve::Reserve;
 
+mod debug;
 mod desk;
 mod follow;
 mod page_size;
@@ -86,6 +87,8 @@ async fn route(app: &Arc<App>, request: Request<Incoming>) -> Result<Response<Re
         return subscribers::answer_one(app, &request, id).await;
     }
     match request.uri().path() {
+        "/debug/memory" => debug::memory(app, &request),
+        "/debug/pprof/profile" => debug::profile(&request).await,
         "/api/revocations" => revocations::answer(app, request).await,
         "/api/publish" => publish::answer(app, request).await,
         "/api/subscribers" => subscribers::answer(app, &request).await,

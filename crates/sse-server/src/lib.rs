@@ -40,6 +40,7 @@ mod listener;
 pub mod logging;
 pub mod memory;
 mod presence;
+mod profile;
 mod pulse;
 mod reload;
 mod request_scan;

@@ -30,3 +30,29 @@ pub(crate) fn trim() {
 /// Other C libraries give memory back by themselves, or have no way to be asked.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub(crate) fn trim() {}
+
+/// What the allocator has of the system, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Allocated {
+    /// What the program holds.
+    in_use: usize,
+    /// What was freed and is kept for later, some of it given back to the system in the meantime.
+    free: usize,
+    /// What the program holds in blocks of their own, as it is large.
+    mapped: usize,
+}
+
+/// What the allocator tells of itself, if it does.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[expect(unsafe_code, reason = "glibc has no safe interface to this")]
+pub(crate) fn allocated() -> Option<Allocated> {
+    // SAFETY: `mallinfo2` takes no pointer, locks the arenas itself and may be called from any thread at any time.
+    let info = unsafe { libc::mallinfo2() };
+    Some(Allocated { in_use: info.uordblks, free: info.fordblks, mapped: info.hblkhd })
+}
+
+/// Other C libraries do not tell.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub(crate) fn allocated() -> Option<Allocated> {
+    None
+}

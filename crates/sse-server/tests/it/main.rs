@@ -37,6 +37,7 @@ mod methods;
 mod metrics;
 mod minting;
 mod origins;
+mod profile;
 mod publish;
 mod quickstart;
 mod reload;

@@ -1,0 +1,64 @@
+//! `/debug`: what the process does with its processor time and its memory.
+
+use std::time::Duration;
+
+use hyper::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::http::{Problem, ReplyBody, full, json};
+use crate::memory;
+use crate::profile::{self, ProfileError};
+
+/// How long a profile is taken unless the request says.
+const SECONDS: u64 = 10;
+/// A connection to the admin listener lasts a minute, with the time that it takes to look up names.
+const SECONDS_MAX: u64 = 45;
+
+/// Answers `GET /debug/pprof/profile?seconds=`.
+pub(super) async fn profile<B>(request: &Request<B>) -> Result<Response<ReplyBody>, Problem> {
+    only_get(request)?;
+    let wrong = || Problem::bad("seconds", format!("a whole number from 1 to {SECONDS_MAX}"));
+    let mut seconds = SECONDS;
+    for pair in request.uri().query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if name == "seconds" {
+            seconds = value.parse().ok().filter(|seconds| (1..=SECONDS_MAX).contains(seconds)).ok_or_else(wrong)?;
+        }
+    }
+    let profile = profile::take(Duration::from_secs(seconds)).await.map_err(|error| match error {
+        ProfileError::Busy => Problem::new(StatusCode::CONFLICT, "profile_running", error.to_string()),
+        ProfileError::Failed(_) => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "profile_unavailable", error.to_string())
+        }
+    })?;
+    let mut response = Response::new(full(profile));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"profile.pb\""));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// Answers `GET /debug/memory`.
+pub(super) fn memory<B>(app: &App, request: &Request<B>) -> Result<Response<ReplyBody>, Problem> {
+    #[derive(Serialize)]
+    struct Document {
+        allocator: Option<memory::Allocated>,
+        ring_bytes: usize,
+        topics: usize,
+        connections: usize,
+    }
+    only_get(request)?;
+    Ok(json(&Document {
+        allocator: memory::allocated(),
+        ring_bytes: app.hub.ring_bytes(),
+        topics: app.hub.topics(),
+        connections: app.connections.open(),
+    }))
+}
+
+fn only_get<B>(request: &Request<B>) -> Result<(), Problem> {
+    if request.method() == Method::GET { Ok(()) } else { Err(Problem::method_not_allowed("GET")) }
+}
