@@ -1,6 +1,7 @@
 //! The documents, tried as written: every command runs, every link leads somewhere, and the book is built of them.
 
 mod book;
+mod flags;
 mod links;
 mod mark;
 mod page;
@@ -43,6 +44,7 @@ pub fn run(args: Args) -> Result<()> {
     setup::run()?;
     let pages = pages()?;
     links::check(&pages)?;
+    flags::check(&pages)?;
     pages.iter().try_for_each(story::check)?;
     if args.pages.is_empty() {
         book::build(&pages)?;
@@ -148,6 +150,7 @@ mod tests {
     fn the_documents_are_sound() {
         let pages = pages().unwrap();
         links::check(&pages).unwrap();
+        flags::check(&pages).unwrap();
         pages.iter().try_for_each(story::check).unwrap();
         book::check_contents(&pages).unwrap();
     }

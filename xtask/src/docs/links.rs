@@ -62,7 +62,7 @@ mod tests {
 
     fn page(links: &[&str]) -> Page {
         let links = links.iter().map(|link| (*link).to_owned()).collect();
-        Page { path: "docs/tls.md".into(), blocks: vec![], links, anchors: ["http2".to_owned()].into() }
+        Page { path: "docs/tls.md".into(), blocks: vec![], links, codes: vec![], anchors: ["http2".to_owned()].into() }
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct Page {
     pub blocks: Vec<Block>,
     /// Where its links lead, as written.
     pub links: Vec<String>,
+    /// What stands as code within its text.
+    pub codes: Vec<String>,
     /// The names of its headings in addresses.
     pub anchors: HashSet<String>,
 }
@@ -41,7 +43,8 @@ impl Page {
     }
 
     fn parse(path: &Path, text: &str) -> Result<Self> {
-        let mut page = Self { path: path.to_owned(), blocks: Vec::new(), links: Vec::new(), anchors: HashSet::new() };
+        let (blocks, links, codes, anchors) = (Vec::new(), Vec::new(), Vec::new(), HashSet::new());
+        let mut page = Self { path: path.to_owned(), blocks, links, codes, anchors };
         let (mut heading, mut seen) = (None::<String>, HashMap::new());
         let mut open = None::<Block>;
         for (event, range) in Parser::new_ext(text, Options::ENABLE_TABLES).into_offset_iter() {
@@ -66,10 +69,10 @@ impl Page {
                         block.text.push_str(&part);
                     }
                 }
-                Event::Text(part) | Event::Code(part) => {
-                    if let Some(heading) = &mut heading {
-                        heading.push_str(&part);
-                    }
+                Event::Text(part) => heading.iter_mut().for_each(|heading| heading.push_str(&part)),
+                Event::Code(part) => {
+                    heading.iter_mut().for_each(|heading| heading.push_str(&part));
+                    page.codes.push(part.to_string());
                 }
                 Event::Start(Tag::HtmlBlock) => {
                     page.blocks.extend(hidden(&text[range.clone()], line()).with_context(|| at(path, line()))?);
