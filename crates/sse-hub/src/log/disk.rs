@@ -15,6 +15,7 @@ mod read;
 mod retain;
 mod topics;
 mod wal;
+mod wal_index;
 
 use std::fs::File;
 use std::io;

@@ -7,3 +7,4 @@ mod opening;
 mod retaining;
 mod setting;
 mod tools;
+mod torn;

@@ -96,7 +96,7 @@ impl ClosedLog {
     /// An [`OpenLogError`].
     pub fn open(dir: &Path) -> Result<Self, OpenLogError> {
         let lock = directory::existing(dir)?;
-        let tail = wal::look(&dir.join(directory::WAL)).map_err(directory::io_error(dir))?;
+        let tail = wal::look_in(dir, &lock)?;
         let connection = open::reader(dir).map_err(open::storage(dir))?;
         Ok(Self { dir: dir.to_owned(), connection, tail, _lock: lock })
     }

@@ -16,8 +16,9 @@ const MANIFEST: &str = "sse-log.json";
 const LOCK: &str = "LOCK";
 pub(super) const DATABASE: &str = "log.sqlite";
 pub(super) const WAL: &str = "log.sqlite-wal";
+pub(super) const WAL_INDEX: &str = "log.sqlite-shm";
 /// What a log's directory may hold.
-pub(super) const FILES: [&str; 6] = [MANIFEST, "sse-log.json.new", LOCK, DATABASE, WAL, "log.sqlite-shm"];
+pub(super) const FILES: [&str; 6] = [MANIFEST, "sse-log.json.new", LOCK, DATABASE, WAL, WAL_INDEX];
 const FORMAT: i64 = 1;
 /// `sseL`.
 const APPLICATION: i64 = 0x7373_654c;
@@ -157,7 +158,8 @@ fn write_manifest(dir: &Path, state: &str) -> Result<(), OpenLogError> {
 /// Keeps everybody else out.
 pub(super) fn lock(dir: &Path) -> Result<File, OpenLogError> {
     let path = dir.join(LOCK);
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(io_error(&path))?;
+    let file =
+        OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(io_error(&path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => Err(OpenLogError::InUse { dir: dir.to_owned() }),

@@ -14,7 +14,7 @@ use super::directory::{self, DATABASE, Found, WAL, io_error};
 use super::error::is_full;
 use super::meta::{self, Clock, Fact, State, millis};
 use super::topics::{LoggedTopic, LoggedTopics};
-use super::{DiskLog, DiskLogOptions, OpenLogError, Writer, bytes, wal};
+use super::{DiskLog, DiskLogOptions, OpenLogError, Writer, bytes, wal, wal_index};
 use crate::epochs::Epochs;
 use crate::log::{Durability, KeptKey, LogContents};
 use crate::{Epoch, IdempotencyKey, TopicName};
@@ -50,10 +50,12 @@ impl DiskLog {
         if found == Found::Log && std::fs::metadata(dir.join(WAL)).map_or(0, |wal| wal.len()) == 0 {
             check_closed(dir)?;
         }
-        let tail = wal::look(&dir.join(WAL)).map_err(io_error(&dir.join(WAL)))?;
+        let tail = wal::look_in(dir, &lock)?;
         let storage = &storage(dir);
         let connection = writer(dir).map_err(storage)?;
         connection.execute_batch(SCHEMA).map_err(storage)?;
+        // The index is this process's now.
+        wal_index::note_boot(&lock);
         if found == Found::Nothing {
             directory::mark(&connection).map_err(storage)?;
         }
