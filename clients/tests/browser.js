@@ -94,6 +94,15 @@ export class Browser {
     return follower;
   }
 
+  /** A tab for a test that drives it itself, in this size and scheme. */
+  async openPage(url, { width = 1280, scheme = "light", motion = "no-preference" } = {}) {
+    const page = await this.#context.newPage();
+    await page.setViewportSize({ width, height: 800 });
+    await page.emulateMedia({ colorScheme: scheme, reducedMotion: motion });
+    await page.goto(url);
+    return page;
+  }
+
   /** Runs a function in a page. */
   evaluate(run, given, tab = 0) {
     return this.#pages[tab].evaluate(run, given);

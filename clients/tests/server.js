@@ -19,13 +19,13 @@ export class Server {
   #dir;
   #log = "";
 
-  /** Starts the server; `origin` may follow from a browser, and with a `secret` tokens are needed. It speaks TLS with a `certificate`. `more` are flags. */
-  static async start({ origin, secret, certificate, more = [] } = {}) {
+  /** Starts the server; `origin` may follow from a browser, and with a `secret` tokens are needed. It speaks TLS with a `certificate`, and has an `admin` listener at an address. `more` are flags. */
+  static async start({ origin, secret, certificate, admin = "off", more = [] } = {}) {
     assert.ok(binary, "SSE_SERVER_BIN names no server; run these tests with `cargo xtask clients`");
     const server = new Server();
     server.#dir = await mkdtemp(join(tmpdir(), "sse-clients-"));
     const ready = join(server.#dir, "ready.json");
-    const flags = ["--listen", "127.0.0.1:0", "--admin-listen", "off", "--ready-file", ready];
+    const flags = ["--listen", "127.0.0.1:0", "--admin-listen", admin, "--ready-file", ready];
     // A short exact reconnection time, so that the many cuts here take no patience.
     flags.push("--retry", "100ms", "--retry-jitter", "0");
     if (origin) flags.push("--cors-origin", origin);
@@ -35,7 +35,8 @@ export class Server {
     server.#child = spawn(binary, [...flags, ...more], { env, stdio: ["ignore", "ignore", "pipe"] });
     server.#child.stderr.on("data", (text) => (server.#log = (server.#log + text).slice(-16_384)));
     server.#child.on("error", (error) => (server.#log += error));
-    const { listen } = await waitFor("the server's ready file", () => server.#ready(ready));
+    const { listen, admin: adminAddress } = await waitFor("the server's ready file", () => server.#ready(ready));
+    server.adminUrl = `http://${adminAddress}`;
     const [host, port] = listen[0].split(":");
     server.address = { host, port: Number(port) };
     server.url = `${certificate ? "https" : "http"}://${listen[0]}`;

@@ -22,6 +22,7 @@ use crate::reserve::Reserve;
 mod debug;
 mod desk;
 mod follow;
+mod page;
 mod page_size;
 mod publish;
 mod revocations;
@@ -31,6 +32,7 @@ mod subscribers;
 mod topics;
 
 pub(crate) use desk::Desk;
+use page::PageFile;
 
 /// Admin connections at a time; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;
@@ -82,6 +84,9 @@ async fn route(app: &Arc<App>, request: Request<Incoming>) -> Result<Response<Re
     if let Some(route) = HealthRoute::parse(request.uri().path()) {
         return health::answer(app, route, request.method());
     }
+    if let Some(file) = PageFile::at(request.uri().path()) {
+        return file.answer(request.method());
+    }
     authorize(app, &request)?;
     if let Some(id) = request.uri().path().strip_prefix("/api/subscribers/") {
         return subscribers::answer_one(app, &request, id).await;
@@ -110,7 +115,7 @@ fn asked<B>(request: &Request<B>) -> Result<&str, Problem> {
     }
 }
 
-/// Health and metrics need no token; everything else does where one is set.
+/// Health, metrics and the page's own files need no token; everything else does where one is set.
 fn authorize<B>(app: &App, request: &Request<B>) -> Result<(), Problem> {
     let Some(token) = &app.config().admin_token else { return Ok(()) };
     let given = request.headers().get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));

@@ -149,7 +149,8 @@ fn sum(metrics: &str, name: &str) -> u64 {
 
 fn by_reason(metrics: &str, name: &str) -> ByReason {
     let reason = |labels: &str| Some(labels.split_once("reason=\"")?.1.split('"').next()?.to_owned());
-    series(metrics, name).filter_map(|(labels, value)| Some((reason(labels)?, value))).collect()
+    let happened = series(metrics, name).filter(|(_, value)| *value > 0);
+    happened.filter_map(|(labels, value)| Some((reason(labels)?, value))).collect()
 }
 
 #[cfg(test)]
@@ -158,8 +159,7 @@ mod tests {
 
     #[test]
     fn counters_are_read_as_scrapers_see_them() {
-        let metrics =
-            "# TYPE a_total counter\na_total{reason=\"x\"} 2\na_total{by=\"q\",reason=\"y\"} 3\na_total_more 9\nb 1\n";
+        let metrics = "# TYPE a_total counter\na_total{reason=\"x\"} 2\na_total{by=\"q\",reason=\"y\"} 3\na_total{reason=\"z\"} 0\na_total_more 9\nb 1\n";
         assert_eq!(by_reason(metrics, "a_total"), ByReason::from([("x".to_owned(), 2), ("y".to_owned(), 3)]));
         assert_eq!((sum(metrics, "a_total"), sum(metrics, "b"), sum(metrics, "c")), (5, 1, 0));
     }

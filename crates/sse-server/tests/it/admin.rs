@@ -2,6 +2,7 @@
 
 mod by_hand;
 mod kick;
+mod page;
 mod stats;
 mod subscribers;
 mod topics;

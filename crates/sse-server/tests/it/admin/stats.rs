@@ -8,8 +8,13 @@ use crate::harness::{Server, eventually};
 fn figures_are_those_of_the_metrics() {
     let server = Server::start(&["--ring-frames-max", "2"]);
     let mut streams: Vec<_> = (0..3).map(|_| server.subscribe("a").open()).collect();
-    let ids: Vec<String> = (0..4).map(|n| server.publish("a", &n.to_string())).collect();
-    streams.iter_mut().for_each(|stream| assert_eq!(stream.next_data(), "0"));
+    // One after the other, or somebody would miss what the ring no longer has.
+    let publish = |n: usize| {
+        let id = server.publish("a", &n.to_string());
+        streams.iter_mut().for_each(|stream| assert_eq!(stream.next_data(), n.to_string()));
+        id
+    };
+    let ids: Vec<String> = (0..4).map(publish).collect();
     let _late = server.subscribe("a").last_event_id(&ids[0]).open();
     let stats = eventually("a second that tells of it", || {
         let stats = server.admin("/api/stats?seconds=300").send().json();
