@@ -1,10 +1,10 @@
-//! The commands besides serving: `publish` and `subscribe`, a server's clients over plain HTTP/1.1, `token` and `log`.
+//! The commands besides serving: `publish`, `subscribe` and `top`, a server's clients over plain HTTP/1.1, `token` and `log`.
 
 use std::future::Future;
 
 use anyhow::Context;
 
-use crate::config::{LogArgs, PublishArgs, SubscribeArgs, TokenArgs};
+use crate::config::{LogArgs, PublishArgs, SubscribeArgs, TokenArgs, TopArgs};
 
 mod backoff;
 mod exchange;
@@ -14,6 +14,7 @@ mod show;
 mod subscribe;
 mod target;
 mod token;
+mod top;
 
 /// Publishes one event, or one for each line of standard input, in order and over one connection; prints the ids. Stops
 /// at the first refusal.
@@ -31,6 +32,14 @@ pub fn publish(args: &PublishArgs) -> anyhow::Result<()> {
 /// What went wrong, for a person.
 pub fn subscribe(args: &SubscribeArgs) -> anyhow::Result<()> {
     block_on(subscribe::run(args))
+}
+
+/// Shows what the admin listener tells, until somebody has seen enough; once where standard output is no terminal.
+///
+/// # Errors
+/// What went wrong, for a person.
+pub fn top(args: &TopArgs) -> anyhow::Result<()> {
+    block_on(top::run(args))
 }
 
 /// Makes a token.

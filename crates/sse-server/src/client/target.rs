@@ -68,6 +68,12 @@ impl Target {
         self.authorization.as_ref()
     }
 
+    /// The same server at this path, below its own.
+    pub(super) fn below(&self, path: &str) -> Self {
+        let own = self.path.split('?').next().unwrap_or("").trim_end_matches('/');
+        Self { path: format!("{own}{path}"), ..self.clone() }
+    }
+
     /// The same with one more pair in its query.
     pub(super) fn with_query(&self, name: &str, value: &str) -> Self {
         let separator = if self.path.contains('?') { '&' } else { '?' };

@@ -1,4 +1,4 @@
-//! The commands of clients: `publish`, `subscribe` and `token`.
+//! The commands of clients: `publish`, `subscribe`, `token` and `top`.
 
 use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
 
@@ -57,6 +57,19 @@ pub struct TokenArgs {
     pub expires_in: Option<String>,
 }
 
+/// `sse-server top`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopArgs {
+    /// The admin listener.
+    pub url: String,
+    /// Its token, or `@FILE`.
+    pub token: Option<HiddenText>,
+    /// Print once, as text.
+    pub once: bool,
+    /// How long each picture stands.
+    pub interval: Option<String>,
+}
+
 /// An argument that is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HiddenText(pub String);
@@ -67,8 +80,17 @@ impl std::fmt::Debug for HiddenText {
     }
 }
 
-pub(super) fn commands() -> [Clap; 3] {
-    [publish(), subscribe(), token()]
+pub(super) fn commands() -> [Clap; 4] {
+    [publish(), subscribe(), token(), top()]
+}
+
+fn top() -> Clap {
+    Clap::new("top")
+        .about("Watch a server: rates, the busiest topics, the slowest subscribers; q ends it")
+        .arg(Arg::new("url").value_name("URL").default_value("http://127.0.0.1:8081").help("The admin listener"))
+        .arg(text("token", "TOKEN", "The admin token; @FILE reads it from a file"))
+        .arg(Arg::new("once").long("once").action(ArgAction::SetTrue).help("Print once, as text, as into a pipe"))
+        .arg(text("interval", "DURATION", "How long to wait between two looks [default: 2s]"))
 }
 
 fn publish() -> Clap {
@@ -133,6 +155,12 @@ pub(super) fn read(name: &str, matches: &ArgMatches) -> Command {
             url: given(matches, "url").unwrap_or_default(),
             last_event_id: given(matches, "last-event-id"),
             token: given(matches, "token").map(HiddenText),
+        }),
+        "top" => Command::Top(TopArgs {
+            url: given(matches, "url").unwrap_or_default(),
+            token: given(matches, "token").map(HiddenText),
+            once: matches.get_flag("once"),
+            interval: given(matches, "interval"),
         }),
         _ => Command::Token(Box::new(token_args(matches))),
     }

@@ -9,3 +9,4 @@ mod readme;
 mod reference;
 mod server;
 mod subscribe;
+mod top;
