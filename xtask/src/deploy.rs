@@ -1,6 +1,9 @@
-//! What `deploy/` has beside the files of proxies, checked by the tools that will read it.
+//! What `deploy/` has beside the files of proxies, and the Dockerfile, checked by the tools that will read it.
 
+mod container;
 mod dashboard;
+mod kubernetes;
+mod linters;
 mod prometheus;
 mod systemd;
 
@@ -33,6 +36,8 @@ struct Part {
 const PARTS: &[Part] = &[
     Part { name: "systemd", check: systemd::check },
     Part { name: "alerts", check: prometheus::check },
+    Part { name: "container", check: container::check },
+    Part { name: "kubernetes", check: kubernetes::check },
     Part { name: "dashboard", check: dashboard::check },
 ];
 

@@ -1,13 +1,15 @@
-//! The commands besides serving: `publish`, `subscribe` and `top`, a server's clients over plain HTTP/1.1, `token` and `log`.
+//! The commands besides serving: `publish`, `subscribe`, `top` and `health`, a server's clients over plain HTTP/1.1, `token` and
+//! `log`.
 
 use std::future::Future;
 
 use anyhow::Context;
 
-use crate::config::{LogArgs, PublishArgs, SubscribeArgs, TokenArgs, TopArgs};
+use crate::config::{HealthArgs, LogArgs, PublishArgs, SubscribeArgs, TokenArgs, TopArgs};
 
 mod backoff;
 mod exchange;
+mod health;
 mod log;
 mod publish;
 mod show;
@@ -40,6 +42,14 @@ pub fn subscribe(args: &SubscribeArgs) -> anyhow::Result<()> {
 /// What went wrong, for a person.
 pub fn top(args: &TopArgs) -> anyhow::Result<()> {
     block_on(top::run(args))
+}
+
+/// Asks a server whether it is well, and prints what it says.
+///
+/// # Errors
+/// It does not answer, or not that it is.
+pub fn health(args: &HealthArgs) -> anyhow::Result<()> {
+    block_on(health::run(args))
 }
 
 /// Makes a token.

@@ -31,7 +31,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use client_command::{HiddenText, PublishArgs, SubscribeArgs, TokenArgs, TopArgs};
+pub use client_command::{HealthArgs, HiddenText, PublishArgs, SubscribeArgs, TokenArgs, TopArgs};
 pub use command::Command;
 pub use fault::{ConfigError, Fault, Origin};
 pub use log_command::{LogAction, LogArgs};

@@ -57,10 +57,10 @@ mod vital;
 mod writer;
 
 pub use config::{
-    BusyReply, ByteSize, ClaimText, Command, Config, ConfigError, CookieName, Durability, Fault, HiddenText, HostName,
-    JwksUrl, JwtAlg, JwtKey, LogAction, LogArgs, LogFormat, LogLevel, Network, Origin, OriginPattern, Preset,
-    PublishArgs, Ratio, Reloaded, Reloader, RequiredClaims, Secret, SlowPolicy, SubscribeArgs, TokenArgs, TopArgs,
-    TopicCompression, TopicLimits, TopicPattern, TopicRule, WebOrigin, reference_markdown,
+    BusyReply, ByteSize, ClaimText, Command, Config, ConfigError, CookieName, Durability, Fault, HealthArgs,
+    HiddenText, HostName, JwksUrl, JwtAlg, JwtKey, LogAction, LogArgs, LogFormat, LogLevel, Network, Origin,
+    OriginPattern, Preset, PublishArgs, Ratio, Reloaded, Reloader, RequiredClaims, Secret, SlowPolicy, SubscribeArgs,
+    TokenArgs, TopArgs, TopicCompression, TopicLimits, TopicPattern, TopicRule, WebOrigin, reference_markdown,
 };
 pub use inherited::{InheritError, Inherited};
 pub use server::{Addresses, RunError, Server, StartError};

@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         Command::Publish(args) => sse_server::client::publish(&args),
         Command::Subscribe(args) => sse_server::client::subscribe(&args),
         Command::Top(args) => sse_server::client::top(&args),
+        Command::Health(args) => sse_server::client::health(&args),
         Command::Token(args) => sse_server::client::token(&args).and_then(|token| print(&format!("{token}\n"))),
         Command::Log(args) => sse_server::client::log(&args),
         Command::Serve(config) => serve(*config, sockets, reloader),

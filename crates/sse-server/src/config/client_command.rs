@@ -1,4 +1,4 @@
-//! The commands of clients: `publish`, `subscribe`, `token` and `top`.
+//! The commands of clients: `publish`, `subscribe`, `health`, `token` and `top`.
 
 use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
 
@@ -28,6 +28,13 @@ pub struct SubscribeArgs {
     pub last_event_id: Option<String>,
     /// The token to follow with, or `@FILE`.
     pub token: Option<HiddenText>,
+}
+
+/// `sse-server health [URL]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthArgs {
+    /// What to ask.
+    pub url: String,
 }
 
 /// `sse-server token`.
@@ -80,8 +87,8 @@ impl std::fmt::Debug for HiddenText {
     }
 }
 
-pub(super) fn commands() -> [Clap; 4] {
-    [publish(), subscribe(), token(), top()]
+pub(super) fn commands() -> [Clap; 5] {
+    [publish(), subscribe(), health(), token(), top()]
 }
 
 fn top() -> Clap {
@@ -109,6 +116,13 @@ fn subscribe() -> Clap {
         .arg(url().help("What to follow, such as http://127.0.0.1:8080/events/news"))
         .arg(text("last-event-id", "ID", "Resume after this id; `earliest` for all that is kept"))
         .arg(text("token", "TOKEN", "The token to follow with; @FILE reads it from a file"))
+}
+
+fn health() -> Clap {
+    let url = url().required(false).default_value("http://127.0.0.1:8081/livez");
+    Clap::new("health")
+        .about("Ask a server's admin listener whether it is well; exit 1 if not")
+        .arg(url.help("What to ask: /livez, or /readyz for whether publishing works"))
 }
 
 fn token() -> Clap {
@@ -162,6 +176,7 @@ pub(super) fn read(name: &str, matches: &ArgMatches) -> Command {
             once: matches.get_flag("once"),
             interval: given(matches, "interval"),
         }),
+        "health" => Command::Health(HealthArgs { url: given(matches, "url").unwrap_or_default() }),
         _ => Command::Token(Box::new(token_args(matches))),
     }
 }

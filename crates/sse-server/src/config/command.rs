@@ -6,7 +6,7 @@ use clap::builder::ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
 
-use super::client_command::{self, PublishArgs, SubscribeArgs, TokenArgs, TopArgs};
+use super::client_command::{self, HealthArgs, PublishArgs, SubscribeArgs, TokenArgs, TopArgs};
 use super::fault::{Fault, Origin};
 use super::log_command::{self, LogArgs};
 use super::manual;
@@ -28,6 +28,8 @@ pub enum Command {
     Publish(PublishArgs),
     /// Follow a server.
     Subscribe(SubscribeArgs),
+    /// Ask a server whether it is well.
+    Health(HealthArgs),
     /// Make a token.
     Token(Box<TokenArgs>),
     /// Watch a server.
@@ -59,8 +61,8 @@ impl SettingsCommand {
     }
 }
 
-pub(super) const COMMANDS: [&str; 10] =
-    ["serve", "check-config", "config", "publish", "subscribe", "token", "top", "log", "completions", "man"];
+pub(super) const COMMANDS: [&str; 11] =
+    ["serve", "check-config", "config", "publish", "subscribe", "health", "token", "top", "log", "completions", "man"];
 
 /// What the command line says.
 pub(super) enum Parsed {
@@ -236,7 +238,7 @@ fn flag(setting: &'static Setting) -> Arg {
 fn read(matches: &ArgMatches, faults: &mut Vec<Fault>) -> Parsed {
     let (name, of_command) = matches.subcommand().unwrap_or(("serve", matches));
     let command = match name {
-        "publish" | "subscribe" | "token" | "top" => Err(client_command::read(name, of_command)),
+        "publish" | "subscribe" | "health" | "token" | "top" => Err(client_command::read(name, of_command)),
         "log" => match log_command::read(of_command) {
             Some(args) => Err(Command::Log(args)),
             None => return Parsed::Unclear,

@@ -2,6 +2,7 @@
 
 mod command;
 mod fake;
+mod health;
 mod log;
 mod manual;
 mod publish;
