@@ -76,7 +76,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "url")]
     yardstick: bool,
     /// Run the load on compressed streams, in turns with streams that are not, and print the ratios of CPU and of bytes
-    #[arg(long, conflicts_with_all = ["url", "yardstick", "http2"])]
+    #[arg(long, conflicts_with_all = ["url", "yardstick"])]
     against_plain: bool,
     /// Run the load on a server with a log of this durability, in turns with one that has none, and print the ratio of CPU
     /// per delivery
