@@ -8,6 +8,8 @@ const RETRY_MS = 3_000;
 const ALIVE_MS = 5_000;
 /** What a `Retry-After` may make us wait. */
 const RETRY_AFTER_MS_MAX = 300_000;
+/** What a `retry:` may. Timers count to some 24 days, and fire at once beyond. */
+const RETRY_MS_MAX = 86_400_000;
 
 /**
  * @typedef {import("./messages.js").Message} Message
@@ -93,11 +95,12 @@ export class Connection {
   async #ask(signal) {
     const { headers, ticket, credentials } = this.#options;
     const url = new URL(this.#url);
-    const fields = { Accept: "text/event-stream", ...(typeof headers === "function" ? await headers() : headers) };
-    if (ticket) url.searchParams.set("ticket", await ticket());
+    // What the page never answers must not be waited for either.
+    const given = typeof headers === "function" ? await unlessAborted(signal, headers()) : headers;
+    const fields = { Accept: "text/event-stream", ...given };
+    if (ticket) url.searchParams.set("ticket", await unlessAborted(signal, ticket()));
     // In the address, as a header of this name makes a browser ask other origins first. Both interfaces know this one.
     if (this.lastEventId !== undefined) url.searchParams.set("lastEventID", this.lastEventId);
-    signal.throwIfAborted();
     return fetch(url, { headers: fields, credentials: credentials ?? "same-origin", cache: "no-store", signal });
   }
 
@@ -121,7 +124,7 @@ export class Connection {
   async #read(body, aliveMs) {
     const parser = new Parser(
       (type, data, id) => this.#event(type, data, id),
-      (ms) => (this.#retryMs = ms),
+      (ms) => (this.#retryMs = Math.min(ms, RETRY_MS_MAX)),
     );
     const reader = body.getReader();
     const decoder = new TextDecoder();
@@ -163,6 +166,20 @@ export class Connection {
     const doubled = this.#retryMs * 2 ** Math.min(this.#failures - 1, 16);
     return Math.min(doubled, Math.max(backoffMaxMs, this.#retryMs)) * (0.5 + Math.random() / 2);
   }
+}
+
+/**
+ * What is promised, or the reason of the signal if that comes first.
+ *
+ * @template T
+ * @param {AbortSignal} signal
+ * @param {T | Promise<T>} promised
+ * @returns {Promise<T>}
+ */
+async function unlessAborted(signal, promised) {
+  /** @type {Promise<never>} */
+  const aborted = new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));
+  return Promise.race([promised, aborted]);
 }
 
 /** @param {Response} response */

@@ -153,6 +153,8 @@ export class SharedConnection {
     }
     // Until it learns that it was dismissed, a tab that hung goes on by its own connection.
     if (this.#connection && !["hello", "missing", "ended"].includes(letter.kind)) return;
+    // What this tab misses nobody tells it any more: the tab that led is gone, and the lock comes to this one.
+    if (letter.kind === "ended" && this.#isAsking) return;
     switch (letter.kind) {
       case "hello":
         if (this.#connection) this.#post({ kind: "state", open: this.#isOpen, lastEventId: this.lastEventId, to: letter.from });
@@ -185,10 +187,14 @@ export class SharedConnection {
    * @param {EventMessage} message
    */
   #next(message) {
+    if (this.#isAsking) return;
     // An event without an id of its own has that of the one before.
     const hasOwnId = message.event.id !== message.previous;
-    if (this.#isAsking || (hasOwnId && this.#recent.has(message.event.id))) return;
-    if (this.lastEventId === undefined || message.previous === this.lastEventId) return this.#take(message);
+    const hasIt = hasOwnId && this.#recent.has(message.event.id);
+    // A publisher may give an id twice: what follows the last event is the next one even then.
+    if (message.previous === this.lastEventId && this.lastEventId !== undefined) return this.#take(message);
+    if (hasIt) return;
+    if (this.lastEventId === undefined) return this.#take(message);
     this.#isAsking = true;
     this.#post({ kind: "missing", after: this.lastEventId });
   }

@@ -110,6 +110,24 @@ describe("The helper", () => {
     assert.equal(interrupted[0].reason, "the server is silent");
   });
 
+  it("leaves a ticket that never comes", async () => {
+    let asked = 0;
+    const ticket = () => (asked++ === 0 ? new Promise(() => {}) : "x");
+    const opens = (response) => streams(response, "retry: 5\n\n");
+    const isEnough = ({ opens }) => opens === 1;
+    const { interrupted } = await against(opens, { ticket, silenceMs: 100, backoffMaxMs: 5 }, isEnough);
+    assert.deepEqual(interrupted.map(({ reason }) => reason), ["the server is silent"]);
+  });
+
+  it("waits no less when it is told to wait for longer than there are timers", async () => {
+    const forEver = (response) => {
+      streams(response, "retry: 99999999999\n\n");
+      response.end();
+    };
+    const { interrupted } = await against(forEver, {}, ({ interrupted }) => interrupted.length === 1);
+    assert.ok(interrupted[0].retryInMs > 60_000_000 && interrupted[0].retryInMs < 2 ** 31, JSON.stringify(interrupted[0]));
+  });
+
   it("resumes after the last id, and stops at 204", async () => {
     const asked = [];
     const finite = (response, count, request) => {
@@ -209,6 +227,33 @@ describe("A tab that follows another", () => {
     tell({ kind: "found", events: undefined, lastEventId: "8", to: letters[0].from });
     tell(event("8", "9"));
     await sees([{ requested: "1", resumed_after: "8", reason: "tabs" }, "9"]);
+    close();
+  });
+
+  it("gets an event whose id its publisher gave twice", async () => {
+    const { tell, event, sees, asks, close } = tab();
+    await asks({ kind: "hello" });
+    tell(event(undefined, "a"));
+    tell(event("a", "b"));
+    tell(event("b", "a"));
+    await sees(["a", "b", "a"]);
+    close();
+  });
+
+  it("is not closed with the stream while it misses something", async () => {
+    const { stream, tell, event, sees, asks, close, letters } = tab({ lastEventId: "1" });
+    await asks({ kind: "hello" });
+    tell(event("2", "3"));
+    await asks({ kind: "missing", after: "1" });
+    tell({ kind: "ended" });
+    // The tab that has the lock now is asked.
+    letters.length = 1;
+    tell({ kind: "leading" });
+    await asks({ kind: "missing", after: "1" });
+    tell({ kind: "found", events: [event("1", "2"), event("2", "3")], lastEventId: "3", to: letters[0].from });
+    tell({ kind: "ended" });
+    await sees(["2", "3", "end"]);
+    assert.equal(stream.state, "closed");
     close();
   });
 
