@@ -49,6 +49,7 @@ mod spoiled;
 mod stalled;
 mod stopped;
 mod storm;
+mod tiny;
 mod tokens;
 mod topics;
 mod tracer;
@@ -83,6 +84,9 @@ pub struct Args {
     /// End the rows that count after so long each, and judge what was done by then
     #[arg(long)]
     minutes: Option<f64>,
+    /// What random rows begin with, as they print it; another one every time when none is given
+    #[arg(long)]
+    seed: Option<u64>,
     /// A flag for the server that wins over the row's own, as in --server-arg=--retry-jitter=0 (repeatable)
     #[arg(long, allow_hyphen_values = true)]
     server_arg: Vec<String>,
@@ -132,6 +136,7 @@ const ROWS: &[Row] = &[
     Row { name: "D2", fault: "heads that come a byte every three seconds", run: waiting::sends_a_head_slowly, broken_by: &["--connections-max=500"] },
     Row { name: "D3", fault: "1,000 connections that are kept for nothing", run: waiting::idles, broken_by: &["--connections-max=500"] },
     Row { name: "D8", fault: "random bytes and spoiled requests", run: junk::is_survived, broken_by: &[] },
+    Row { name: "E7", fault: "small events to slow clients of HTTP/2", run: tiny::is_read_slowly, broken_by: &[] },
     Row { name: "F1", fault: "2,000 handshakes that stall", run: waiting::stalls_a_handshake, broken_by: &["--connections-max=1000"] },
     Row { name: "F2", fault: "500 junk handshakes per second", run: handshakes::flood, broken_by: &[] },
     Row { name: "G1", fault: "no descriptors left", run: full::no_descriptors, broken_by: &[] },
@@ -218,7 +223,7 @@ impl Row {
         let server_args = if args.prove { &broken_by } else { &args.server_arg };
         let started = Instant::now();
         let time = args.minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0));
-        let bench = Bench::new(self.name, dir, args.long, server_args).bounded(args.count, time);
+        let bench = Bench::new(self.name, dir, args.long, server_args).bounded(args.count, time).seeded(args.seed);
         let findings = (self.run)(&bench).unwrap_or_else(|error| {
             let mut findings = Findings::default();
             findings.failed(&error);
@@ -289,6 +294,7 @@ mod tests {
         let args = |rows: &[&str], prove| Args {
             count: None,
             minutes: None,
+            seed: None,
             rows: rows.iter().map(|row| (*row).to_owned()).collect(),
             long: false,
             server_arg: Vec::new(),

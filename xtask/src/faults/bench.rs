@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
+use super::crash::Random;
+
 /// How often a fact is looked for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -21,6 +23,7 @@ pub struct Bench {
     /// So much of what a row counts, instead of what its form has.
     count: Option<usize>,
     ends_at: Option<Instant>,
+    seed: Option<u64>,
 }
 
 /// How much of something a row is to do, and until when at the latest.
@@ -50,12 +53,22 @@ impl Quota {
 impl Bench {
     pub fn new(row: &'static str, dir: &Path, is_long: bool, server_args: &[String]) -> Self {
         let server_args = server_args.to_vec();
-        Self { row, dir: dir.to_owned(), is_long, server_args, count: None, ends_at: None }
+        Self { row, dir: dir.to_owned(), is_long, server_args, count: None, ends_at: None, seed: None }
     }
 
     /// The same with so much to do, and so long at most, where that is given.
     pub fn bounded(self, count: Option<usize>, time: Option<Duration>) -> Self {
         Self { count, ends_at: time.map(|time| Instant::now() + time), ..self }
+    }
+
+    /// The same with what random begins with, where that is given.
+    pub fn seeded(self, seed: Option<u64>) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// What random begins with.
+    pub fn seed(&self) -> u64 {
+        self.seed.unwrap_or_else(|| Random::seeded().next())
     }
 
     /// How much of what the row counts is to be done in the form that runs.

@@ -104,6 +104,13 @@ impl Random {
         Self(now.as_nanos() as u64 | 1)
     }
 
+    /// One of those that come of a seed.
+    pub fn of(seed: u64, index: u64) -> Self {
+        // Seeds and indices are small numbers, whose first bits xorshift would take long to spread.
+        let mixed = (seed ^ index.wrapping_mul(0x9E37_79B9_7F4A_7C15)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        Self(mixed | 1)
+    }
+
     /// Marsaglia's xorshift: even enough for what is tried here.
     pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;

@@ -44,15 +44,18 @@ impl Outcomes {
 /// A server lives through whatever is sent to it, in plain text and instead of a handshake.
 pub fn is_survived(bench: &Bench) -> Result<Findings> {
     let mut findings = Findings::default();
+    let seed = bench.seed();
+    println!("seed {seed}: --seed {seed} has the same inputs again");
+    findings.note("seed", seed);
     // A topic that some input closes is soon there again for the others.
     let plain = Server::start(bench, &["--closed-topic-age=1ms"])?;
-    let outcomes = pelt(bench, plain, "plain", sound_requests(), &mut findings)?;
+    let outcomes = pelt(bench, plain, "plain", sound_requests(), seed, &mut findings)?;
     let share = |statuses| outcomes.count(statuses) as f64 * 100.0 / outcomes.count(0..1_000).max(1) as f64;
     // Otherwise most of it would be lost at the first byte.
     findings.at_least("plain: inputs that were still requests", share(200..300), 5.0, "%");
     findings.at_least("plain: inputs that were refused as requests", share(400..500), 10.0, "%");
     let hello = client_hello(bench)?;
-    pelt(bench, Server::start_secure(bench, &[])?, "TLS", vec![hello], &mut findings)?;
+    pelt(bench, Server::start_secure(bench, &[])?, "TLS", vec![hello], seed, &mut findings)?;
     Ok(findings)
 }
 
@@ -62,6 +65,7 @@ fn pelt(
     server: Server,
     name: &str,
     sound: Vec<Vec<u8>>,
+    seed: u64,
     findings: &mut Findings,
 ) -> Result<Arc<Outcomes>> {
     const MORE_MIB_MAX: f64 = 64.0;
@@ -71,9 +75,9 @@ fn pelt(
     a_few(bench, "warm-up", &server, "1")?.report(CONNECT_WITHIN)?;
     let before = server.usage()?;
     let outcomes = Arc::new(Outcomes::new());
-    let threads = (0..THREADS).map(|_| {
+    let threads = (0..THREADS).map(|index| {
         let (spoiler, outcomes, address) =
-            (Spoiler::new(sound.clone(), Random::seeded()), outcomes.clone(), server.address());
+            (Spoiler::new(sound.clone(), Random::of(seed, index)), outcomes.clone(), server.address());
         std::thread::spawn(move || throw(address, spoiler, &quota, &outcomes))
     });
     for thread in threads.collect::<Vec<_>>() {
