@@ -32,6 +32,7 @@ mod token;
 
 use credential::{Carrier, Credential};
 pub(crate) use error::AccessError;
+pub(crate) use fetch::connector;
 pub(crate) use key::{VerifyKey, algorithm};
 pub(crate) use revocations::{Revocations, RevocationsFull, Revoked};
 use role::Role;

@@ -30,6 +30,7 @@ use crate::roster::HyperStreams;
 use crate::signals::Signals;
 use crate::stream::body::BodyLanes;
 use crate::tls::Tls;
+use crate::trace::Tracer;
 use crate::vital::Vitals;
 use crate::writer::{WriterSettings, Writers};
 
@@ -67,6 +68,8 @@ pub(crate) struct App {
     pub(crate) admin: Desk,
     pub(crate) history: History,
     pub(crate) started_at: Instant,
+    /// Tells a collector of requests, if there is one.
+    pub(crate) tracer: Option<Tracer>,
     /// Tells of threads that the server cannot go on without.
     pub(crate) vitals: Vitals,
 }
@@ -95,6 +98,7 @@ impl App {
         let start = |count: NonZeroUsize| Writers::start(count.get(), &settings, &vitals);
         let writers = config.writers.map(start).transpose()?;
         let tls = Tls::new(&config, &signals)?;
+        let tracer = Tracer::new(&config, &signals)?;
         let presence = config.subscriptions.then(|| Presence::new(hub.clone(), signals.clone()));
         Ok(Arc::new(Self {
             hub,
@@ -115,6 +119,7 @@ impl App {
             admin: Desk::default(),
             history: History::default(),
             started_at: Instant::now(),
+            tracer,
             vitals,
             times: StreamTimes::new(&config),
             config: RwLock::new(Arc::new(config)),

@@ -59,14 +59,16 @@ const MERCURE_TARGET_BYTES_MAX: usize = 48 * 1024;
 pub(crate) async fn handle(
     app: Arc<App>,
     carrier: Carrier,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, Infallible> {
     let origin = request.headers().get(ORIGIN).cloned();
     let is_head = request.method() == Method::HEAD;
+    let span = app.tracer.as_ref().and_then(|tracer| tracer.begin(&mut request));
     let mut response = match route(&app, &carrier, request).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     };
+    span.iter().for_each(|span| span.answered(response.status()));
     origin::add_cors(response.headers_mut(), origin.as_ref(), &app.config());
     if carrier.is_surplus_connection() {
         // Its place is for the next one to be told the same.

@@ -52,6 +52,7 @@ mod signals;
 mod stamp;
 mod stream;
 mod tls;
+mod trace;
 mod transport;
 mod vital;
 mod writer;
@@ -59,8 +60,9 @@ mod writer;
 pub use config::{
     BusyReply, ByteSize, ClaimText, Command, Config, ConfigError, CookieName, Durability, Fault, HealthArgs,
     HiddenText, HostName, JwksUrl, JwtAlg, JwtKey, LogAction, LogArgs, LogFormat, LogLevel, Network, Origin,
-    OriginPattern, Preset, PublishArgs, Ratio, Reloaded, Reloader, RequiredClaims, Secret, SlowPolicy, SubscribeArgs,
-    TokenArgs, TopArgs, TopicCompression, TopicLimits, TopicPattern, TopicRule, WebOrigin, reference_markdown,
+    OriginPattern, OtlpEndpoint, Preset, PublishArgs, Ratio, Reloaded, Reloader, RequiredClaims, Secret, SlowPolicy,
+    SubscribeArgs, TokenArgs, TopArgs, TopicCompression, TopicLimits, TopicPattern, TopicRule, WebOrigin,
+    reference_markdown,
 };
 pub use inherited::{InheritError, Inherited};
 pub use server::{Addresses, RunError, Server, StartError};

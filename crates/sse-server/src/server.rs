@@ -164,6 +164,7 @@ impl Server {
         tasks.spawn(keys(app.clone()));
         tasks.spawn(certificate(app.clone()));
         tasks.spawn(revocations(app.clone()));
+        tasks.spawn(traces(app.clone()));
         if let Some(reloading) = reloading {
             tasks.spawn(reloading.run(app.clone()));
         }
@@ -244,6 +245,14 @@ async fn certificate(app: Arc<App>) {
 /// Keeps the keys for tokens fresh.
 async fn keys(app: Arc<App>) {
     app.access.run().await;
+}
+
+/// Sends traces to their collector.
+async fn traces(app: Arc<App>) {
+    match &app.tracer {
+        Some(tracer) => tracer.run().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Tells the writers of revocations; hyper's streams look for themselves.

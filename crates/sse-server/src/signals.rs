@@ -162,6 +162,16 @@ impl Signals {
         gauge!("sse_config_restart_pending").set(settings as f64);
     }
 
+    /// Spans that the collector took.
+    pub(crate) fn spans_exported(&self, count: u64) {
+        counter!("sse_trace_spans_exported_total").increment(count);
+    }
+
+    /// Spans that it did not take, or that were too many to wait for it.
+    pub(crate) fn spans_dropped(&self, reason: &'static str, count: u64) {
+        counter!("sse_trace_spans_dropped_total", "reason" => reason).increment(count);
+    }
+
     /// Lines of the log that nobody took in time, since the start.
     pub(crate) fn log_lines_dropped(&self, lines: u64) {
         counter!("sse_log_lines_dropped_total").absolute(lines);

@@ -74,14 +74,7 @@ impl Fetcher {
             return Ok(Self::File(path.into()));
         }
         let uri: Uri = url.as_str().parse().map_err(io::Error::other)?;
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        let roots = || HttpsConnectorBuilder::new().with_provider_and_native_roots(provider);
-        let connector = match uri.scheme_str() {
-            Some("https") => roots()?.https_only().enable_http1().build(),
-            // Plain http needs no certificates, and a machine may have none.
-            _ => HttpsConnectorBuilder::new().with_tls_config(no_roots()?).https_or_http().enable_http1().build(),
-        };
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector(&uri)?);
         Ok(Self::Http(Box::new(HttpFetcher { uri, client })))
     }
 
@@ -96,6 +89,20 @@ impl Fetcher {
         };
         tokio::time::timeout(FETCH_MAX, fetched).await.unwrap_or(Err(FetchError::Timeout))
     }
+}
+
+/// What connects to such an address.
+///
+/// # Errors
+/// When it is https, and the system's certificates cannot be had.
+pub(crate) fn connector(uri: &Uri) -> io::Result<HttpsConnector<HttpConnector>> {
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let roots = || HttpsConnectorBuilder::new().with_provider_and_native_roots(provider);
+    Ok(match uri.scheme_str() {
+        Some("https") => roots()?.https_only().enable_http1().build(),
+        // Plain http needs no certificates, and a machine may have none.
+        _ => HttpsConnectorBuilder::new().with_tls_config(no_roots()?).https_or_http().enable_http1().build(),
+    })
 }
 
 fn no_roots() -> io::Result<rustls::ClientConfig> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::machine::Machine;
 use super::network::Network;
+use super::otlp::OtlpEndpoint;
 use super::setting::{default, machine, nothing, settings};
 use super::token::{ClaimText, CookieName, JwksUrl, JwtAlg, JwtKey, OriginPattern, RequiredClaims};
 use super::topic::TopicRule;
@@ -207,6 +208,13 @@ settings! {
         }), restart;
         /// The least severe line that is written; heartbeats are at debug.
         log_level: LogLevel = default("info"), reload;
+    }
+
+    "Traces" {
+        /// An OpenTelemetry collector that requests to publish and to follow are told of, by OTLP over HTTP in JSON.
+        otlp_endpoint: Option<OtlpEndpoint> = nothing(), restart;
+        /// The share of requests that are traced. One with a `traceparent` is traced as that says.
+        trace_ratio: Ratio = default("1"), restart;
     }
 }
 

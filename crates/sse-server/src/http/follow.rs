@@ -18,6 +18,7 @@ use crate::stream::{
     Encoding, FollowedTopics, Framing, Holdings, Interface, Notices, Opening, RemoteAddr, Shape, Source, StreamInfo,
     StreamPlan, body, head_fields, jittered,
 };
+use crate::trace;
 
 pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// A `Last-Event-ID` is an id that a publisher chose or the server made: longer ones are an attack.
@@ -115,6 +116,7 @@ impl<'a> Asking<'a> {
         match carrier {
             Carrier::Connection(connection) if app.writers.is_some() => {
                 connection.hand_over(plan);
+                trace::handed_over(request);
                 // The connection is taken apart at the end of the poll that this stays pending in.
                 std::future::pending().await
             }

@@ -50,4 +50,5 @@ mod slow;
 mod smuggling;
 mod tickets;
 mod tls;
+mod traces;
 mod unheard;
