@@ -39,6 +39,7 @@ pub use log_command::{LogAction, LogArgs};
 pub use network::Network;
 pub use otlp::OtlpEndpoint;
 pub use print::reference_markdown;
+pub(crate) use reload::Stamps;
 pub use reload::{Reloaded, Reloader};
 pub use settings::Config;
 pub use token::{ClaimText, CookieName, JwksUrl, JwtAlg, JwtKey, OriginPattern, RequiredClaims};

@@ -1,8 +1,6 @@
 //! The running server takes on changed settings: on SIGHUP, and when a file that they are read from has changed.
 
-use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +9,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::spawn_blocking;
 
 use crate::app::App;
-use crate::config::{ConfigError, Reloaded, Reloader};
+use crate::config::{ConfigError, Reloaded, Reloader, Stamps};
 use crate::logging;
 use crate::service_manager;
-use crate::stamp::{Stamp, stamp};
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -32,7 +29,7 @@ impl Reloading {
     /// # Errors
     /// When the system lets nobody watch for SIGHUP.
     pub(crate) fn new(reloader: Reloader) -> io::Result<Self> {
-        let watch = Watch::of(stamps(&reloader));
+        let watch = Watch::of(reloader.files().clone());
         Ok(Self { reloader: Arc::new(Mutex::new(reloader)), hangup: signal(SignalKind::hangup())?, watch })
     }
 
@@ -43,7 +40,7 @@ impl Reloading {
         loop {
             let by = tokio::select! {
                 _ = look.tick() => {
-                    let now = self.stamps().await;
+                    let now = self.look().await;
                     if !self.watch.has_settled(now) {
                         continue;
                     }
@@ -51,12 +48,9 @@ impl Reloading {
                 }
                 Some(()) = self.hangup.recv() => "SIGHUP",
             };
-            // What changes from here on is seen at the next look.
-            let before = self.stamps().await;
             self.reload(&app, by).await;
-            let mut read = self.stamps().await;
-            read.iter_mut().for_each(|(path, stamp)| *stamp = before.get(path).copied().unwrap_or(*stamp));
-            self.watch = Watch::of(read);
+            // What has changed since it was read is seen at the next look.
+            self.watch = Watch::of(self.reloader.lock().files().clone());
         }
     }
 
@@ -108,17 +102,11 @@ impl Reloading {
     }
 
     /// What the files are like now.
-    async fn stamps(&self) -> Stamps {
+    async fn look(&self) -> Stamps {
         let reloader = self.reloader.clone();
-        spawn_blocking(move || stamps(&reloader.lock())).await.unwrap_or_default()
+        spawn_blocking(move || reloader.lock().look()).await.unwrap_or_default()
     }
 }
-
-fn stamps(reloader: &Reloader) -> Stamps {
-    reloader.files().map(|path| (path.clone(), stamp(path))).collect()
-}
-
-type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
 
 /// Waits for files to change, and to be left alone again.
 #[derive(Debug)]
@@ -145,6 +133,8 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     #[test]

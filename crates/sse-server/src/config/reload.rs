@@ -15,6 +15,7 @@ use super::machine::Machine;
 use super::setting::{Applies, Row, Setting};
 use super::settings::Config;
 use super::value::Notation;
+use crate::stamp::{Stamp, stamp};
 
 /// Where the settings of the running process came from.
 pub struct Reloader {
@@ -23,8 +24,8 @@ pub struct Reloader {
     sockets: Vec<(&'static str, SocketAddr)>,
     /// What the running settings came to be from.
     running: Layers,
-    /// The files that were named when it was last looked.
-    files: Vec<PathBuf>,
+    /// The files that were named when it was last looked, as they were just before they were read.
+    files: Stamps,
 }
 
 /// Settings to go on with.
@@ -46,9 +47,9 @@ impl Reloader {
         sockets: &[(&'static str, SocketAddr)],
     ) -> Result<(Command, Self), ConfigError> {
         let mut reloader =
-            Self { env, machine, sockets: sockets.to_vec(), running: Layers::default(), files: Vec::new() };
+            Self { env, machine, sockets: sockets.to_vec(), running: Layers::default(), files: Stamps::new() };
         let (command, layers) = reloader.with_surroundings(|surroundings| surroundings.load(args))?;
-        reloader.files = files(&layers.rows);
+        reloader.files = files(&layers.rows).map(stamped).collect();
         reloader.running = layers;
         Ok((command, reloader))
     }
@@ -58,11 +59,14 @@ impl Reloader {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn reload(&mut self, running: &Config) -> Result<Reloaded, ConfigError> {
+        let before = self.look();
         let mut faults = Vec::new();
         let flags = self.running.flags.clone();
         let fresh = self.with_surroundings(|surroundings| surroundings.layers(flags, &mut faults));
-        // Looked at from now on, whatever is wrong with them.
-        self.files = files(&fresh.rows);
+        // Looked at from now on, whatever is wrong with them. Those of secrets have not been read yet.
+        let known =
+            |path: PathBuf| before.get(&path).map(|stamp| (path.clone(), *stamp)).unwrap_or_else(|| stamped(path));
+        self.files = files(&fresh.rows).map(known).collect();
         let of_new_process = checked(&fresh, faults)?;
         let layers = self.running.taking_on(fresh);
         let config = checked(&layers, Vec::new())?;
@@ -78,9 +82,15 @@ impl Reloader {
         self.running = reloaded.layers;
     }
 
-    /// The files that the settings are read from: the configuration file, and those that secrets name with an `@`.
-    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        self.files.iter()
+    /// The files that the settings are read from, as they were when they were read: the configuration file, and those that
+    /// secrets name with an `@`.
+    pub(crate) fn files(&self) -> &Stamps {
+        &self.files
+    }
+
+    /// The same files as they are now.
+    pub(crate) fn look(&self) -> Stamps {
+        self.files.keys().cloned().map(stamped).collect()
     }
 
     fn with_surroundings<T>(&self, read: impl FnOnce(&Surroundings<'_>) -> T) -> T {
@@ -110,7 +120,15 @@ impl Layers {
     }
 }
 
-fn files(rows: &[Row]) -> Vec<PathBuf> {
+/// Files, and what tells each one's state from another.
+pub(crate) type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
+
+fn stamped(path: PathBuf) -> (PathBuf, Option<Stamp>) {
+    let stamp = stamp(&path);
+    (path, stamp)
+}
+
+fn files(rows: &[Row]) -> impl Iterator<Item = PathBuf> {
     let named = rows.iter().flat_map(|row| {
         let texts = row.given.iter().flat_map(|given| &given.items).map(|item| item.text.trim());
         texts.filter_map(|text| match row.setting.kind.notation {
@@ -119,7 +137,7 @@ fn files(rows: &[Row]) -> Vec<PathBuf> {
             _ => None,
         })
     });
-    named.map(PathBuf::from).collect()
+    named.map(PathBuf::from)
 }
 
 impl std::fmt::Debug for Reloader {
