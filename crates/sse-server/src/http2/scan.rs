@@ -231,7 +231,7 @@ mod tests {
         let take = |scan: &mut FrameScan, now, count| scan.take(&ping.repeat(count), now, &mut Vec::new());
         scan.take(PREFACE, now, &mut Vec::new()).unwrap();
         assert_eq!(take(&mut scan, now, 1000), Ok(()));
-        scan.wrote(32 * 100);
+        scan.wrote(24 * 100);
         assert_eq!(take(&mut scan, now, 100), Ok(()));
         now += Duration::from_secs(2);
         assert_eq!(take(&mut scan, now, 40), Ok(()));

@@ -95,6 +95,10 @@ compressors_max = 256
 # Logs
 log_format = "json"
 log_level = "info"
+
+# Traces
+otlp_endpoint = "off"
+trace_ratio = 1
 "#;
 
 #[test]

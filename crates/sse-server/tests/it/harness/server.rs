@@ -162,7 +162,12 @@ impl Launch {
     /// Runs the binary to its end, which has to come by itself, and returns what it said.
     #[track_caller]
     pub(crate) fn finish(&self) -> Output {
-        let mut child = self.command().stdout(Stdio::piped()).spawn().unwrap();
+        let mut command = self.command();
+        if self.sockets.is_none() {
+            command.stdout(Stdio::piped());
+        }
+        let mut child = command.spawn().unwrap();
+        drop(command);
         wait_briefly(&mut child);
         child.wait_with_output().unwrap()
     }
