@@ -80,7 +80,7 @@ impl Frames {
         Self { connection, acknowledges: true }
     }
 
-    /// Leaves the server's pings unanswered from here on.
+    /// Leaves the server's settings and pings unanswered from here on.
     pub(crate) fn fall_silent(&mut self) {
         self.acknowledges = false;
     }
@@ -105,7 +105,7 @@ impl Frames {
         loop {
             if let Some(frame) = self.parse() {
                 match (frame.kind, frame.flags & ACK) {
-                    (SETTINGS, 0) => {
+                    (SETTINGS, 0) if self.acknowledges => {
                         self.try_send(self::frame(SETTINGS, ACK, 0, &[]));
                     }
                     (PING, 0) if self.acknowledges => {
