@@ -30,6 +30,9 @@ esac"#,
 /// Folders of the system that commands may write to: here they are empty, and forgotten in the end.
 const OWN_FOLDERS: &[&str] = &["/var/lib", "/var/log", "/run", "/tmp"];
 
+/// Where a clone in one of these folders is kept meanwhile.
+const ASIDE: &str = "/mnt";
+
 /// The place. Its folders are left behind, as evidence.
 #[derive(Debug)]
 pub struct Room {
@@ -108,8 +111,17 @@ pub fn furnish() -> Result<()> {
     mount(&["-o", "remount,bind,ro"], Path::new("/"))?;
     bind(workspace::root(), "ro")?;
     bind(&workspace::target(), "rw")?;
+    let root = workspace::root();
+    let is_hidden = OWN_FOLDERS.iter().any(|folder| root.starts_with(folder));
+    if is_hidden {
+        mount(&["--rbind".as_ref(), root.as_os_str()], ASIDE.as_ref())?;
+    }
     for folder in OWN_FOLDERS {
         mount(&["-t", "tmpfs", "-o", "mode=755", "tmpfs"], Path::new(folder))?;
+    }
+    if is_hidden {
+        fs::create_dir_all(root).with_context(|| root.display().to_string())?;
+        mount(&["--rbind", ASIDE], root)?;
     }
     fs::create_dir_all("/var/log/nginx").context("nginx opens a log there, whatever its configuration says")
 }
