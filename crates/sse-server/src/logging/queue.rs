@@ -45,7 +45,7 @@ impl LineQueue {
         let (messages, waiting) = bounded(LINES_MAX);
         let tally = Arc::new(Tally::default());
         let of_writer = tally.clone();
-        thread::Builder::new().name("log".to_owned()).spawn(move || write_all(file, &waiting, &of_writer))?;
+        thread::Builder::new().name("log-lines".to_owned()).spawn(move || write_all(file, &waiting, &of_writer))?;
         Ok((Self { messages: messages.clone(), tally }, LogGuard { messages }))
     }
 
