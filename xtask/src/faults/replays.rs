@@ -23,6 +23,9 @@ use super::server::Server;
 const TOPICS: u64 = 50;
 /// Each with topics of its own, whose numbers it counts.
 const PUBLISHERS: u64 = 5;
+/// How long a client stays, and is away, at most.
+const STAY_MS: u64 = 250;
+const AWAY_MS: u64 = 150;
 /// So few in memory that a resume has to read the log.
 const SMALL_RINGS: [&str; 2] = ["--ring-frames-max=10", "--lag-frames-max=10"];
 
@@ -37,14 +40,15 @@ struct Reader {
     path: String,
     last_id: Option<String>,
     next: HashMap<u64, u64>,
+    /// When it leaves, or comes again.
     due: Instant,
+    is_away: bool,
 }
 
 /// Clients leave and resume at random while events are published: what each sees is contiguous, or a gap is told.
 pub fn meet_live_events(bench: &Bench) -> Result<Findings> {
     let (clients, rate) = bench.pick((60, 2_000), (500, 5_000));
     let resumes = bench.quota(5_000, 1_000_000);
-    let stay = Duration::from_millis(bench.pick(200, 800));
     let server = Server::start(bench, &[&[&*data_dir(bench)?], &SMALL_RINGS[..]].concat())?;
     let address = server.address();
     let is_over = AtomicBool::new(false);
@@ -53,7 +57,7 @@ pub fn meet_live_events(bench: &Bench) -> Result<Findings> {
     let published = std::thread::scope(|scope| {
         let publish = |publisher| publish_at(address, publisher, rate / PUBLISHERS, &is_over);
         let publishers: Vec<_> = (0..PUBLISHERS).map(|publisher| scope.spawn(move || publish(publisher))).collect();
-        let read = come_and_go(address, clients, stay, &resumes, &mut tally);
+        let read = come_and_go(address, clients, &resumes, &mut tally);
         is_over.store(true, Ordering::Relaxed);
         let joined = publishers.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a publisher panicked"))?);
         let published = joined.sum::<Result<u64>>();
@@ -81,8 +85,7 @@ struct Tally {
     gaps: u64,
 }
 
-/// Clients that each stay for a random time, of `stay` at most.
-fn come_and_go(address: SocketAddr, clients: usize, stay: Duration, resumes: &Quota, tally: &mut Tally) -> Result<()> {
+fn come_and_go(address: SocketAddr, clients: usize, resumes: &Quota, tally: &mut Tally) -> Result<()> {
     let mut random = Random::seeded();
     let mut crowd = Crowd::new(address)?;
     let mut readers = Vec::new();
@@ -91,23 +94,26 @@ fn come_and_go(address: SocketAddr, clients: usize, stay: Duration, resumes: &Qu
             (0..=random.below(3)).map(|_| format!("topic=seam/{}", random.below(TOPICS))).collect();
         let path = format!("/events?{}", topics.join("&"));
         crowd.follow(&path, None)?;
-        readers.push(Reader { path, last_id: None, next: HashMap::new(), due: Instant::now() });
+        readers.push(Reader { path, last_id: None, next: HashMap::new(), due: Instant::now(), is_away: false });
     }
     while resumes.is_open(tally.resumes) {
         crowd.turn(Duration::from_millis(5))?;
         for (place, reader) in readers.iter_mut().enumerate() {
             let member = crowd.member(place);
             member.answer.events.drain(..).for_each(|event| reader.take(event, tally));
-            if Instant::now() < reader.due || member.answer.status() != Some(200) && member.ended_at.is_none() {
+            if Instant::now() < reader.due || !reader.is_away && !member.is_following() && member.ended_at.is_none() {
                 continue;
             }
-            // Before it begins to follow there is nothing to resume from.
-            if reader.last_id.is_some() {
-                member.reset()?;
+            let pause_ms = if reader.is_away {
                 crowd.come_again(place, &reader.path, reader.last_id.as_deref())?;
-                tally.resumes += 1;
-            }
-            reader.due = Instant::now() + Duration::from_millis(random.below(stay.as_millis() as u64));
+                tally.resumes += usize::from(reader.last_id.is_some());
+                STAY_MS
+            } else {
+                member.reset()?;
+                AWAY_MS
+            };
+            reader.is_away = !reader.is_away;
+            reader.due = Instant::now() + Duration::from_millis(random.below(pause_ms));
         }
     }
     Ok(())
