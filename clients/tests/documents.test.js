@@ -14,7 +14,7 @@ import { SECRET, token } from "./token.js";
 const read = (file) => readFile(new URL(`../../${file}`, import.meta.url), "utf8");
 
 /** The blocks of JavaScript in a document. */
-const blocksOf = (document) => [...document.matchAll(/```js[^\n]*\n(.*?)```/gs)].map(([, block]) => block);
+const blocksOf = (document) => [...document.matchAll(/```js(?: [^\n]*)?\n(.*?)```/gs)].map(([, block]) => block);
 
 describe("docs/browser.md", () => {
   const readme = read("docs/browser.md");
