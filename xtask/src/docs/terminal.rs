@@ -73,8 +73,10 @@ impl Terminal {
     pub fn open(room: &Room, script: &Path) -> Result<Self> {
         let out = script.with_extension("out");
         let file = fs::File::create(&out).with_context(|| out.display().to_string())?;
-        let mut command = room.command("bash");
-        command.arg("--norc").arg(script).stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        // Where this runs in the background Ctrl-C is ignored, and no shell may change that.
+        let mut command = room.command("env");
+        command.args(["--default-signal=INT", "bash", "--norc"]).arg(script);
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         // A group of its own, which Ctrl-C goes to.
         let child = command.process_group(0).spawn().context("starting bash")?;
         Ok(Self { child, out, looked_at: 0 })
