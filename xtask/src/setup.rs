@@ -37,6 +37,9 @@ const NEEDS: &[Need] = &[
     Need { command: "promtool", package: "prometheus", why: "alert rules and the dashboard" },
     Need { command: "unshare", package: "util-linux", why: "systemd's units" },
     Need { command: "systemd-analyze", package: "systemd", why: "systemd's units" },
+    Need { command: "redis-server", package: "redis-server", why: "backplanes" },
+    Need { command: "nats-server", package: "nats-server", why: "backplanes" },
+    Need { command: "setpriv", package: "util-linux", why: "backplanes: engines that end with their test" },
     Need { command: "cc", package: "gcc", why: "faults: a wall clock that jumps" },
     Need { command: "c++", package: "g++", why: "the engine of the fuzz targets" },
 ];

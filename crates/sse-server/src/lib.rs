@@ -19,6 +19,7 @@ mod access;
 mod admin;
 mod app;
 mod arrival;
+mod backplane;
 mod carrier;
 pub mod client;
 mod compression;
