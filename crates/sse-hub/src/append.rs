@@ -10,7 +10,7 @@ use sse_wire::{Event, Frame, FrameDraft};
 use crate::budget::Charge;
 use crate::hub::HubInner;
 use crate::order::Appending;
-use crate::ring::{Entry, Meta};
+use crate::ring::{Entry, EntryKind, Meta};
 use crate::topic::{Life, Topic};
 use crate::{Cursor, IdForm, Publication, PublishError, Receipt, TopicName};
 
@@ -91,6 +91,69 @@ impl HubInner {
         self.spread(news);
     }
 
+    /// Appends an event of the engine that several nodes share, at its place, to those of its topics that this node has or may
+    /// have; of the others it remembers that they had it. What is too much for the rings stays in the engine alone.
+    pub(crate) fn append_shared(&self, publication: &Publication, sequence: u64) {
+        let mut news = News::default();
+        loop {
+            let topics =
+                distinct(publication.topics.iter().filter_map(|name| self.topics.obtain_for(name, sequence)).collect());
+            let appending = self.order.enter(&shards_of(&topics));
+            if topics.iter().any(|topic| topic.lock().life() == Life::Collected) {
+                continue;
+            }
+            let draft = publication.draft();
+            let cost = Entry::cost(draft.chunk_len(), topics.len(), publication.event.id());
+            // Taken even if no topic of this node has it.
+            let taken = appending.take_sequence();
+            debug_assert_eq!(taken, sequence, "nobody else takes sequences");
+            if topics.is_empty() {
+                break;
+            }
+            if self.charge(&topics, cost) {
+                let (_, entry) = self.number(publication, draft, sequence, cost);
+                self.append_to_all(topics, entry, &mut news, &appending);
+            } else {
+                self.pass_all(topics, sequence, publication.kind, &mut news);
+            }
+            break;
+        }
+        self.spread(news);
+    }
+
+    /// The topics have had an event that their rings do not hold.
+    fn pass_all(&self, topics: TopicsOfEvent, sequence: u64, kind: EntryKind, news: &mut News) {
+        let tick = self.tick.load(Ordering::Relaxed);
+        for topic in topics {
+            let ends_at = (kind == EntryKind::End).then_some(tick);
+            if topic.pass_over(sequence, ends_at, &self.budget, &mut news.wakers) {
+                news.followed.push(topic);
+            }
+        }
+    }
+
+    /// Empties every ring up to `sequence`, of whose topics somebody may have had something that was never here. `change` runs
+    /// while nobody appends.
+    pub(crate) fn empty_rings(&self, change: impl FnOnce(), sequence: u64) {
+        let mut news = News::default();
+        {
+            let shards: SmallVec<[usize; 1]> = (0..self.order.shards()).collect();
+            let _appending = self.order.enter(&shards);
+            change();
+            self.order.skip_to(sequence);
+            self.topics.raise_floors(sequence);
+            self.topics.each(|topic| {
+                if topic.pass_over(sequence, None, &self.budget, &mut news.wakers) {
+                    news.followed.push(topic.clone());
+                }
+            });
+        }
+        self.spread(news);
+        // A template may be one that no topic of this node matches.
+        let merges: Vec<_> = self.merges.lock().iter().map(|(_, merge)| merge.clone()).collect();
+        merges.iter().filter_map(|merge| merge.mark_lost()).for_each(Waker::wake);
+    }
+
     /// Gives back what was charged for an event that is not appended after all.
     pub(crate) fn release(&self, entry: &Entry, cost: usize) {
         if entry.meta.as_ref().is_none_or(|meta| meta.shared_charge.is_none()) {
@@ -121,13 +184,18 @@ impl HubInner {
         if cost > self.budget.bytes_max() {
             return Err(full);
         }
+        if self.charge(topics, cost) { Ok(Admission::Charged) } else { Err(full) }
+    }
+
+    /// Charges the bytes of an event to these topics; false if that cannot be.
+    fn charge(&self, topics: &[Arc<Topic>], cost: usize) -> bool {
         while !self.budget.charge(cost) {
             // Only this event's own topics make room for it, the oldest frame first: nobody else's history pays.
             let oldest = topics.iter().filter_map(|topic| Some((topic.lock().ring.oldest()?, topic)));
-            let Some((_, topic)) = oldest.min_by_key(|(sequence, _)| *sequence) else { return Err(full) };
+            let Some((_, topic)) = oldest.min_by_key(|(sequence, _)| *sequence) else { return false };
             topic.lock().ring.drop_oldest(&self.budget);
         }
-        Ok(Admission::Charged)
+        true
     }
 
     fn meta(&self, names: &[TopicName], event: &Event, private: bool, shared_cost: Option<usize>) -> Option<Arc<Meta>> {

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
+use crate::archive::Archive;
+use crate::backplane::Backplane;
 use crate::budget::Budget;
 use crate::config::HubConfig;
-use crate::durable::{Durable, DurableBounds};
+use crate::durable::Durable;
 use crate::epochs::Epochs;
-use crate::hub::HubInner;
+use crate::hub::{HubInner, Way};
 use crate::keys::Keys;
 use crate::log::{Durability, KeptKey, Log, LogContents};
 use crate::order::Order;
 use crate::signals::Signals;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, RwLock};
 use crate::topics::{Past, Topics};
 use crate::{Epoch, Hub, IdForm, Receipt};
 
@@ -22,6 +24,7 @@ pub struct HubBuilder {
     config: HubConfig,
     epoch: Option<Epoch>,
     log: Option<Logged>,
+    backplane: Option<Arc<dyn Backplane>>,
 }
 
 /// A log with what it held when it was opened.
@@ -54,6 +57,14 @@ impl HubBuilder {
         self
     }
 
+    /// Has an engine order and keep the events of several nodes. What this hub's subscribers get is what its host gives to its
+    /// [`Intake`](crate::Intake). Not together with a log.
+    #[must_use]
+    pub fn backplane(mut self, backplane: Arc<dyn Backplane>) -> Self {
+        self.backplane = Some(backplane);
+        self
+    }
+
     /// Builds the hub.
     ///
     /// # Errors
@@ -63,8 +74,13 @@ impl HubBuilder {
         let shards = config.shards.max(1);
         let Some(Logged { log, contents, durability }) = self.log else {
             let epochs = Epochs::new(self.epoch.map_or_else(Epoch::random, Ok)?);
-            let (order, topics) = (Order::new(shards, 1), Topics::new(&config, shards, None));
-            return Ok(hub(config, epochs, Arc::new(order), topics, None));
+            let (order, topics) = (Arc::new(Order::new(shards, 1)), Topics::new(&config, shards, None));
+            let Some(backplane) = self.backplane else {
+                return Ok(hub(config, epochs, order, topics, (Way::Rings, None)));
+            };
+            let archive = Archive::new(backplane.clone(), u64::MAX, config.replay_bytes_max);
+            let way = Way::Backplane(backplane, AtomicU64::new(getrandom::u64()?));
+            return Ok(hub(config, epochs, order, topics, (way, Some(Arc::new(archive)))));
         };
         let LogContents { epochs, newest, closed, keys, .. } = contents;
         let order = Arc::new(Order::new(shards, newest + 1));
@@ -73,10 +89,9 @@ impl HubBuilder {
         for name in &closed {
             topics.obtain_anyway(name).lock().restore_closed();
         }
-        let bounds =
-            DurableBounds { queue_bytes_max: config.log_queue_bytes_max, replay_bytes_max: config.replay_bytes_max };
-        let durable = Arc::new(Durable::new(log, durability, newest, &bounds));
-        let hub = hub(config, epochs, order, topics, Some(durable));
+        let archive = Arc::new(Archive::new(log.clone(), newest, config.replay_bytes_max));
+        let durable = Durable::new(log, durability, archive.clone(), config.log_queue_bytes_max);
+        let hub = hub(config, epochs, order, topics, (Way::Log(Arc::new(durable)), Some(archive)));
         for KeptKey { key, id, sequence } in keys {
             // The id as it was given, whatever the epoch is now.
             let receipt = Receipt { cursor: hub.inner.cursor(sequence), given_id: Some(id), id_form: IdForm::Cursor };
@@ -86,10 +101,17 @@ impl HubBuilder {
     }
 }
 
-fn hub(config: HubConfig, epochs: Epochs, order: Arc<Order>, topics: Topics, durable: Option<Arc<Durable>>) -> Hub {
+fn hub(
+    config: HubConfig,
+    epochs: Epochs,
+    order: Arc<Order>,
+    topics: Topics,
+    (way, archive): (Way, Option<Arc<Archive>>),
+) -> Hub {
     let inner = HubInner {
-        epochs,
-        durable,
+        epochs: RwLock::new(epochs),
+        way,
+        archive,
         order,
         topics,
         merges: Mutex::default(),

@@ -72,9 +72,9 @@ impl Feed {
     /// [`SubscribeError::Ended`] if the topic is closed and has nothing left for it.
     pub fn resolve(&self, start: &Start, grants: &Grants) -> Result<FeedStart, SubscribeError> {
         let settled = self.hub.inner.order.settled(&[self.topic.shard as usize]);
-        let wanted = start.wanted(&self.hub.inner.epochs, settled);
+        let wanted = start.wanted(&self.hub.inner.epochs.read(), settled);
         let state = self.topic.lock();
-        if self.hub.inner.durable.is_some() && wanted.in_log(state.ring.floor().sequence).is_some() {
+        if self.hub.inner.archive.is_some() && wanted.in_log(state.ring.floor().sequence).is_some() {
             return Ok(FeedStart::InLog);
         }
         let Resolved { cursor, gap } = wanted.resolve(&state.ring, &mut Sight::new(grants, &self.topic.name));
@@ -95,7 +95,7 @@ impl Feed {
         let state = self.topic.lock();
         let floor = state.ring.floor().sequence;
         if floor > cursor {
-            if self.hub.inner.durable.is_some() {
+            if self.hub.inner.archive.is_some() {
                 return FeedRead::InLog;
             }
             return FeedRead::Gap { resumed_after: floor };

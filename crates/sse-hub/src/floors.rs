@@ -38,6 +38,15 @@ impl Floors {
         }
     }
 
+    /// Topics of any name may have lost events up to `sequence`.
+    pub(crate) fn raise(&mut self, sequence: u64) {
+        self.rest = self.rest.max(sequence);
+        self.exact.retain(|_, exact| *exact > sequence);
+        if self.exact.is_empty() {
+            self.oldest.clear();
+        }
+    }
+
     /// The floor that a topic of this name begins with.
     pub(crate) fn take(&mut self, name: &TopicName) -> Floor {
         match self.exact.remove(name) {

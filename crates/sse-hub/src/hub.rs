@@ -1,11 +1,13 @@
 //! The hub: takes events in, hands subscriptions out.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use slab::Slab;
 
+use crate::archive::Archive;
+use crate::backplane::{Backplane, Intake, Outgoing};
 use crate::budget::Budget;
 use crate::config::HubConfig;
 use crate::durable::{Answer, Chain, Committer, Durable, Pending, Submission};
@@ -18,7 +20,7 @@ use crate::publish::{check_reserved, text_bytes};
 use crate::ring::EntryKind;
 use crate::signals::Signals;
 use crate::sweep::Rounds;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, RwLock};
 use crate::topic::{Life, Topic, TopicState};
 use crate::topics::Topics;
 use crate::{
@@ -37,9 +39,12 @@ pub struct Hub {
 #[derive(Debug)]
 pub(crate) struct HubInner {
     pub(crate) config: HubConfig,
-    pub(crate) epochs: Epochs,
-    /// With a log: publishing goes through it.
-    pub(crate) durable: Option<Arc<Durable>>,
+    /// Changes only with a backplane, whose engine may lose its history.
+    pub(crate) epochs: RwLock<Epochs>,
+    /// Where publishing leads.
+    pub(crate) way: Way,
+    /// With a log or a backplane: what the rings no longer hold.
+    pub(crate) archive: Option<Arc<Archive>>,
     pub(crate) order: Arc<Order>,
     pub(crate) topics: Topics,
     /// Subscriptions over several topics, for the sweep.
@@ -54,6 +59,17 @@ pub(crate) struct HubInner {
     pub(crate) keys: Mutex<Keys>,
 }
 
+/// Where publishing leads.
+#[derive(Debug)]
+pub(crate) enum Way {
+    /// To the rings.
+    Rings,
+    /// Through a log.
+    Log(Arc<Durable>),
+    /// To the engine that orders the events of several nodes. Its entries' nonces go on from a random number.
+    Backplane(Arc<dyn Backplane>, AtomicU64),
+}
+
 impl Hub {
     /// Starts building a hub.
     pub fn builder() -> HubBuilder {
@@ -62,7 +78,7 @@ impl Hub {
 
     /// The history that this hub's cursors belong to.
     pub fn epoch(&self) -> Epoch {
-        self.inner.epochs.current()
+        self.inner.epochs.read().current()
     }
 
     /// The position after every event given a sequence so far.
@@ -70,29 +86,38 @@ impl Hub {
         self.inner.cursor(self.inner.order.newest())
     }
 
-    /// Publishes an event. It is live for every follower when this returns. Without a log this never waits and never calls
-    /// back; with one it waits for the commit: see [`submit`](Self::submit).
+    /// Publishes an event. It is live for every follower when this returns. Without a log or a backplane this never waits and
+    /// never calls back; with one it waits for the commit: see [`submit`](Self::submit).
     ///
     /// # Errors
     /// A [`PublishError`]; then nothing was published.
     pub fn publish(&self, publication: Publication) -> Result<Receipt, PublishError> {
-        match &self.inner.durable {
-            None => self.publish_now(&publication),
-            Some(durable) => self.enqueue(durable, publication, None).wait(),
+        match &self.inner.way {
+            Way::Rings => self.publish_now(&publication),
+            Way::Log(_) | Way::Backplane(..) => self.submit(publication).wait(),
         }
     }
 
     /// Publishes an event; what comes back resolves when it is as durable as promised and live. This never waits.
     pub fn submit(&self, publication: Publication) -> Submission {
-        match &self.inner.durable {
-            None => Submission::known(self.publish_now(&publication)),
-            Some(durable) => self.enqueue(durable, publication, None),
+        match &self.inner.way {
+            Way::Rings => Submission::known(self.publish_now(&publication)),
+            Way::Log(durable) => self.enqueue(durable, publication, None),
+            Way::Backplane(backplane, nonces) => {
+                let (outgoing, submission) = self.outgoing(publication, nonces);
+                outgoing.into_iter().for_each(|outgoing| backplane.submit(vec![outgoing]));
+                submission
+            }
         }
     }
 
     /// Publishes events in their order, up to the first that is refused: those behind it are
-    /// [`PublishError::Skipped`]. With a log they share a commit, or a few.
+    /// [`PublishError::Skipped`]. With a log they share a commit, or a few. A backplane's engine may take what is behind one that
+    /// it has refused.
     pub fn submit_all(&self, publications: Vec<Publication>) -> Vec<Submission> {
+        if let Way::Backplane(backplane, nonces) = &self.inner.way {
+            return self.send_all(backplane, nonces, publications);
+        }
         let chain = Arc::new(Chain::default());
         // Kept apart from the chain: those before one that is not even queued are still committed.
         let mut is_over = false;
@@ -100,14 +125,47 @@ impl Hub {
             if is_over || chain.is_broken() {
                 return Submission::known(Err(PublishError::Skipped));
             }
-            let submission = match &self.inner.durable {
-                None => Submission::known(self.publish_now(&publication)),
-                Some(durable) => self.enqueue(durable, publication, Some(chain.clone())),
+            let submission = match &self.inner.way {
+                Way::Log(durable) => self.enqueue(durable, publication, Some(chain.clone())),
+                Way::Rings | Way::Backplane(..) => Submission::known(self.publish_now(&publication)),
             };
             is_over = submission.is_refused();
             submission
         };
         publications.into_iter().map(submit).collect()
+    }
+
+    fn send_all(
+        &self,
+        backplane: &Arc<dyn Backplane>,
+        nonces: &AtomicU64,
+        publications: Vec<Publication>,
+    ) -> Vec<Submission> {
+        let (mut sent, mut submissions) = (Vec::new(), Vec::with_capacity(publications.len()));
+        for publication in publications {
+            let (outgoing, submission) = self.outgoing(publication, nonces);
+            let is_refused = outgoing.is_none();
+            sent.extend(outgoing);
+            submissions.push(submission);
+            if is_refused {
+                break;
+            }
+        }
+        backplane.submit(sent);
+        submissions.resize_with(submissions.capacity(), || Submission::known(Err(PublishError::Skipped)));
+        submissions
+    }
+
+    /// The event as it leaves for the engine, unless it is refused here already.
+    fn outgoing(&self, publication: Publication, nonces: &AtomicU64) -> (Option<Outgoing>, Submission) {
+        match self.check(&publication).and_then(|()| self.inner.check_open(&publication)) {
+            Ok(()) => {
+                let nonce = nonces.fetch_add(1, Ordering::Relaxed);
+                let (outgoing, answer) = Outgoing::new(&publication, nonce);
+                (Some(outgoing), Submission::waiting(answer))
+            }
+            Err(error) => (None, Submission::known(Err(error))),
+        }
     }
 
     fn publish_now(&self, publication: &Publication) -> Result<Receipt, PublishError> {
@@ -139,38 +197,52 @@ impl Hub {
 
     /// With a log: the one who commits what is published. Its host runs it.
     pub fn committer(&self) -> Option<Committer> {
-        Some(Committer::new(self.clone(), self.inner.durable.clone()?))
+        match &self.inner.way {
+            Way::Log(durable) => Some(Committer::new(self.clone(), durable.clone())),
+            Way::Rings | Way::Backplane(..) => None,
+        }
     }
 
-    /// With a log: reads what one subscriber waits for; false if none did within `timeout`. Its host calls this again and
-    /// again on a thread or a few, until [`log_is_stopped`](Self::log_is_stopped).
+    /// With a backplane: where its host gives the hub what the engine has. There must be one only.
+    pub fn intake(&self) -> Option<Intake> {
+        matches!(self.inner.way, Way::Backplane(..)).then(|| Intake::new(self.clone()))
+    }
+
+    /// With a log or a backplane: reads what one subscriber waits for; false if none did within `timeout`. Its host calls this
+    /// again and again on a thread or a few, until [`log_is_stopped`](Self::log_is_stopped).
     pub fn serve_log_read(&self, timeout: Duration) -> bool {
-        self.inner.durable.as_ref().is_some_and(|durable| durable.serve_read(timeout))
+        self.inner.archive.as_ref().is_some_and(|archive| archive.serve_read(timeout))
     }
 
     /// Takes nothing more to publish. What was submitted is still committed.
     pub fn stop_publishing(&self) {
-        self.inner.durable.iter().for_each(|durable| durable.queue.stop());
+        if let Way::Log(durable) = &self.inner.way {
+            durable.queue.stop();
+        }
     }
 
     /// Has the threads that read the log return.
     pub fn stop_log_reads(&self) {
-        self.inner.durable.iter().for_each(|durable| durable.reads.stop());
+        self.inner.archive.iter().for_each(|archive| archive.reads.stop());
     }
 
     /// Whether [`stop_log_reads`](Self::stop_log_reads) was called.
     pub fn log_is_stopped(&self) -> bool {
-        self.inner.durable.as_ref().is_none_or(|durable| durable.reads.is_stopped())
+        self.inner.archive.as_ref().is_none_or(|archive| archive.reads.is_stopped())
     }
 
     /// Whether the log has failed: then nothing is published until the next start.
     pub fn log_has_failed(&self) -> bool {
-        self.inner.durable.as_ref().is_some_and(|durable| durable.queue.has_failed())
+        matches!(&self.inner.way, Way::Log(durable) if durable.queue.has_failed())
     }
 
     /// What an acknowledged publish stands for.
     pub fn durability(&self) -> Durability {
-        self.inner.durable.as_ref().map_or(Durability::Memory, |durable| durable.durability)
+        match &self.inner.way {
+            Way::Rings => Durability::Memory,
+            Way::Log(durable) => durable.durability,
+            Way::Backplane(..) => Durability::Backplane,
+        }
     }
 
     /// Whether somebody follows the topic, by name or by a selector, or did until just now: who has something to tell only
@@ -181,11 +253,14 @@ impl Hub {
 
     /// Takes a place in the order of all events without an event: [`newest`](Self::newest) tells that something happened.
     pub fn skip(&self) {
-        if let Some(durable) = &self.inner.durable {
+        match &self.inner.way {
             // Refused, it is not told; nobody was promised.
-            let _ = durable.queue.push(Pending::Skip);
-        } else if self.inner.order.newest() < Cursor::SEQUENCE_MAX {
-            self.inner.order.enter(&[]).take_sequence();
+            Way::Log(durable) => drop(durable.queue.push(Pending::Skip)),
+            Way::Rings if self.inner.order.newest() < Cursor::SEQUENCE_MAX => {
+                self.inner.order.enter(&[]).take_sequence();
+            }
+            // Places are the engine's to give.
+            Way::Rings | Way::Backplane(..) => (),
         }
     }
 
@@ -265,7 +340,7 @@ impl HubInner {
     }
 
     pub(crate) fn cursor(&self, sequence: u64) -> Cursor {
-        Cursor { epoch: self.epochs.current(), sequence }
+        Cursor { epoch: self.epochs.read().current(), sequence }
     }
 
     /// Runs `with` on the topic of this name and its state, the topic not being collected meanwhile. `None` when there are

@@ -29,6 +29,8 @@
 //! ```
 
 mod append;
+mod archive;
+mod backplane;
 mod batch;
 mod budget;
 mod builder;
@@ -58,6 +60,7 @@ mod replay;
 mod ring;
 mod selector;
 mod several;
+mod shared_event;
 mod signals;
 mod start;
 mod subscribe;
@@ -74,6 +77,7 @@ mod unread;
 #[cfg(all(test, loom))]
 mod loom_tests;
 
+pub use backplane::{Backplane, Intake, Outgoing, Promise};
 pub use batch::{Batch, BatchIter, Delivery, EvictReason, Item};
 pub use builder::HubBuilder;
 pub use config::{HubConfig, LagBounds, RingBounds, SlowPolicy, TopicPolicy};
@@ -91,12 +95,13 @@ pub use log::{
     ClosedLog, DiskLog, DiskLogOptions, ExportHead, ExportedEvent, LogSummary, OpenLogError, Retained, Retention,
 };
 pub use log::{
-    Durability, Extent, KeptKey, Log, LogContents, LogError, LogRead, Page, Record, RecordKind, Step, SyncWhen,
+    Durability, Extent, History, KeptKey, Log, LogContents, LogError, LogRead, Page, Record, RecordKind, Step, SyncWhen,
 };
 pub use publish::{Publication, PublishError, Receipt};
 pub use read::Ahead;
 pub use ring::Lag;
 pub use selector::Selector;
+pub use shared_event::{EntryError, SharedContent, SharedEntry, SharedEvent, encode_note};
 pub use start::Start;
 pub use subscribe::{SubscribeError, SubscribeOptions};
 pub use subscription::Subscription;

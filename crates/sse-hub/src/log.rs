@@ -20,13 +20,30 @@ pub use page::{LogRead, Page, Step};
 pub use record::{Record, RecordKind};
 
 use crate::epochs::Epochs;
-use crate::{IdempotencyKey, Selector, TopicName};
+use crate::{GapReason, IdempotencyKey, Selector, TopicName};
+
+/// What the rings no longer hold.
+///
+/// A hub calls it from its host's reading threads only: see [`Hub::serve_read`](crate::Hub::serve_read).
+pub trait History: fmt::Debug + Send + Sync {
+    /// Reads on: a bounded page of what is after a cursor.
+    ///
+    /// # Errors
+    /// A [`LogError`]. Single records that cannot be read are no error but a [`Step::Lost`].
+    fn read(&self, read: &LogRead<'_>) -> Result<Page, LogError>;
+
+    /// The kept events that a publisher gave this id in a topic that one of these selects, the earliest first.
+    ///
+    /// # Errors
+    /// A [`LogError`].
+    fn find_given(&self, followed: &[Selector], id: &EventId) -> Result<Vec<Record>, LogError>;
+}
 
 /// A log of events.
 ///
 /// A hub calls it from its host's log threads only, never from a publisher's or a subscriber's, except for
 /// [`extent`](Self::extent), which must answer from memory.
-pub trait Log: fmt::Debug + Send + Sync {
+pub trait Log: History {
     /// Appends records behind all others, their sequences rising: all of them or none. With [`SyncWhen::Now`] they are on the
     /// disk when this returns.
     ///
@@ -50,18 +67,6 @@ pub trait Log: fmt::Debug + Send + Sync {
 
     /// What the log knows of a topic.
     fn extent(&self, topic: &TopicName) -> Extent;
-
-    /// Reads on: a bounded page of what is after a cursor.
-    ///
-    /// # Errors
-    /// A [`LogError`]. Single records that cannot be read are no error but a [`Step::Lost`].
-    fn read(&self, read: &LogRead<'_>) -> Result<Page, LogError>;
-
-    /// The kept events that a publisher gave this id in a topic that one of these selects, the earliest first.
-    ///
-    /// # Errors
-    /// A [`LogError`].
-    fn find_given(&self, followed: &[Selector], id: &EventId) -> Result<Vec<Record>, LogError>;
 
     /// Notes that nothing follows and that `newest` is the last sequence given: the next start may go on with the same epoch.
     ///
@@ -128,6 +133,19 @@ pub enum LogError {
     /// The storage failed.
     #[error("the log failed")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The engine that several nodes share cannot be asked just now.
+    #[error("the backplane is unavailable")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl LogError {
+    /// Why a subscriber misses what could not be read for it.
+    pub(crate) fn gap_reason(&self) -> GapReason {
+        match self {
+            Self::Unavailable(_) => GapReason::Unknown,
+            Self::Full(_) | Self::Failed(_) => GapReason::Damaged,
+        }
+    }
 }
 
 /// What an acknowledged publish stands for.
@@ -140,6 +158,8 @@ pub enum Durability {
     Interval,
     /// It is on the disk.
     Fsync,
+    /// The engine that several nodes share has it.
+    Backplane,
 }
 
 impl Durability {
@@ -149,6 +169,7 @@ impl Durability {
             Self::Memory => "memory",
             Self::Interval => "interval",
             Self::Fsync => "fsync",
+            Self::Backplane => "backplane",
         }
     }
 }

@@ -69,6 +69,14 @@ impl Merge {
         marks.waker.take()
     }
 
+    /// Some topic that it may follow has lost something, whether it is known here or not; gives back the waker to wake.
+    pub(crate) fn mark_lost(&self) -> Option<Waker> {
+        let mut marks = self.marks.lock();
+        marks.dirty.clear();
+        marks.overflowed = true;
+        marks.waker.take()
+    }
+
     /// Sets where reading starts, once every topic knows of this reader.
     pub(crate) fn start(&self, start: ReaderStart) {
         self.reader.lock().start(start);

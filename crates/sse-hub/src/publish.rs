@@ -186,6 +186,16 @@ pub enum PublishError {
     /// The log failed. No publish will succeed until the next start.
     #[error("the log failed")]
     LogFailed,
+    /// The engine that several nodes share is away, or did not say in time what became of the event: nobody knows whether it will
+    /// be published after all. A retry with an idempotency key is safe.
+    #[error("the backplane is unavailable")]
+    BackplaneDown,
+    /// More events wait for the engine than may.
+    #[error("{bytes_max} bytes of events wait for the backplane already")]
+    BackplaneBusy {
+        /// The bound.
+        bytes_max: usize,
+    },
     /// The key came with something else before.
     #[error("the idempotency key was used for something else")]
     KeyReused,
@@ -214,6 +224,8 @@ impl PublishError {
             Self::LogBusy { .. } => "log_busy",
             Self::LogFull => "log_full",
             Self::LogFailed => "log_failed",
+            Self::BackplaneDown => "backplane_down",
+            Self::BackplaneBusy { .. } => "backplane_busy",
             Self::KeyReused => "idempotency_key",
             Self::Skipped => "skipped",
             Self::LogStopped => "log_stopped",

@@ -6,8 +6,8 @@ use std::task::Waker;
 
 use sse_wire::EventId;
 
+use crate::archive::{Archive, Found, PageShare, ReadSlot, Wish};
 use crate::batch::{Batch, Item};
-use crate::durable::{Durable, Found, PageShare, ReadSlot, Wish};
 use crate::grants::Sight;
 use crate::hub::HubInner;
 use crate::log::{Page, Record, RecordKind, Step};
@@ -16,7 +16,7 @@ use crate::{Gap, GapReason, Grants, Selector, TopicName};
 /// A subscriber's way through the log, a page at a time, until it has come to where the rings go on.
 #[derive(Debug)]
 pub(crate) struct Replay {
-    durable: Arc<Durable>,
+    archive: Arc<Archive>,
     followed: Arc<[Selector]>,
     grants: Grants,
     /// Everything up to here has been read.
@@ -79,18 +79,18 @@ pub(crate) enum Replayed {
 }
 
 impl Replay {
-    pub(crate) fn new(durable: &Arc<Durable>, followed: Arc<[Selector]>, grants: Grants, start: ReplayStart) -> Self {
+    pub(crate) fn new(archive: &Arc<Archive>, followed: Arc<[Selector]>, grants: Grants, start: ReplayStart) -> Self {
         let ReplayStart { from, requested } = start;
         let (mut cursor, mut owed, mut is_excused, mut stage) = (0, None, false, Stage::Between);
         match from {
             From::Sequence(sequence) => cursor = sequence,
             From::Given(id) => {
-                stage = Stage::Finding { slot: durable.reads.ask(Wish::Given { followed: followed.clone(), id }) };
+                stage = Stage::Finding { slot: archive.reads.ask(Wish::Given { followed: followed.clone(), id }) };
             }
             From::Earliest => is_excused = true,
             From::Lost { after, reason } => (cursor, owed) = (after, Some(reason)),
         }
-        Self { durable: durable.clone(), followed, grants, cursor, requested, owed, is_excused, stage }
+        Self { archive: archive.clone(), followed, grants, cursor, requested, owed, is_excused, stage }
     }
 
     /// Whether its start is known: what is missing there, and whether there is anything to come.
@@ -151,7 +151,7 @@ impl Replay {
             Stage::Between => {
                 let up_to = hub.order.newest();
                 let wish = Wish::Page { followed: self.followed.clone(), after: self.cursor, up_to };
-                self.stage = Stage::Reading { up_to, slot: self.durable.reads.ask(wish) };
+                self.stage = Stage::Reading { up_to, slot: self.archive.reads.ask(wish) };
             }
             Stage::Delivering { .. } | Stage::Finished => (),
         }

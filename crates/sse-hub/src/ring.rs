@@ -155,6 +155,13 @@ impl Ring {
         true
     }
 
+    /// Drops everything, and counts what is not here up to `sequence` as dropped too.
+    pub(crate) fn lose_up_to(&mut self, sequence: u64, budget: &Budget) {
+        while self.drop_oldest(budget) {}
+        self.floor = Floor { sequence: self.newest.max(sequence), exact: true };
+        self.newest = self.floor.sequence;
+    }
+
     /// Drops what is older than the bound allows at `tick`. The newest frame goes too, when it is that old; only the end
     /// of a closed topic stays for as long as the topic does.
     pub(crate) fn drop_older_than(&mut self, tick: u32, bounds: &RingBounds, budget: &Budget) {

@@ -54,7 +54,7 @@ impl Several {
         let policy = hub.inner.topics.policy_of(selectors[0].text());
         let merge = Arc::new(Merge::new(
             shards,
-            Reader::new(selectors, hub.inner.durable.is_some()),
+            Reader::new(selectors, hub.inner.archive.is_some()),
             grants,
             policy,
             hub.inner.topics.count_max(),
@@ -81,9 +81,9 @@ impl Several {
     pub(crate) fn start(&self, hub: &Hub, start: &Start) -> Result<Started, SubscribeError> {
         // Whatever was numbered until now is in the rings when they are looked at.
         let settled = hub.inner.order.settled(self.merge.shards());
-        let wanted = start.wanted(&hub.inner.epochs, settled);
+        let wanted = start.wanted(&hub.inner.epochs.read(), settled);
         let extent = self.extent(hub, &wanted);
-        if hub.inner.durable.is_some()
+        if hub.inner.archive.is_some()
             && let Some(from) = wanted.in_log(extent.floor_max.sequence)
         {
             if let From::Sequence(sequence) = &from

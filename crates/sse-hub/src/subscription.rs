@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 
+use crate::archive::Archive;
 use crate::batch::{Batch, Delivery};
-use crate::durable::Durable;
 use crate::followers::FollowerKind;
 use crate::grants::Sight;
 use crate::place::Place;
@@ -38,7 +38,7 @@ pub struct Subscription {
 /// What reading the log takes.
 #[derive(Debug)]
 struct Logged {
-    durable: Arc<Durable>,
+    archive: Arc<Archive>,
     followed: Arc<[Selector]>,
     grants: Grants,
     /// Under way.
@@ -66,7 +66,7 @@ enum State {
 impl Logged {
     fn replay_from(&mut self, cursor: u64) {
         let start = ReplayStart { from: From::Sequence(cursor), requested: None };
-        self.replay = Some(Replay::new(&self.durable, self.followed.clone(), self.grants.clone(), start));
+        self.replay = Some(Replay::new(&self.archive, self.followed.clone(), self.grants.clone(), start));
     }
 }
 
@@ -93,11 +93,11 @@ impl Subscription {
             Started::InLog(from) => (StartGaps { first: None, later: None }, Some(from)),
         };
         let is_starting = from.is_some() && matches!(place, Following::Several(_));
-        let logged = hub.inner.durable.clone().map(|durable| {
+        let logged = hub.inner.archive.clone().map(|archive| {
             let followed: Arc<[Selector]> = selectors.into();
             let start = from.map(|from| ReplayStart { from, requested: Some(start.requested()) });
-            let replay = start.map(|start| Replay::new(&durable, followed.clone(), grants.clone(), start));
-            Box::new(Logged { durable, followed, grants, replay, is_starting })
+            let replay = start.map(|start| Replay::new(&archive, followed.clone(), grants.clone(), start));
+            Box::new(Logged { archive, followed, grants, replay, is_starting })
         });
         Ok(Self { hub, place, gaps, joined_at, state: State::Open, logged })
     }
@@ -374,8 +374,8 @@ fn join_one(
 ) -> Result<(Following, Started), SubscribeError> {
     // Whatever was numbered until now is in the ring when it is looked at: an end that is on its way is not missed.
     let settled = hub.inner.order.settled(&[hub.inner.topics.shard_of(name)]);
-    let wanted = start.wanted(&hub.inner.epochs, settled);
-    let has_log = hub.inner.durable.is_some();
+    let wanted = start.wanted(&hub.inner.epochs.read(), settled);
+    let has_log = hub.inner.archive.is_some();
     let joined = hub.inner.with_topic(name, |topic, state| {
         if has_log && let Some(from) = wanted.in_log(state.ring.floor().sequence) {
             if let From::Sequence(sequence) = &from

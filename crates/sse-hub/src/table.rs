@@ -85,6 +85,16 @@ impl Table {
         self.topics.remove(topic.name.as_str());
     }
 
+    /// Notes that a topic that is not here has had something up to this floor.
+    pub(crate) fn leave_floor(&self, name: &TopicName, floor: Floor) {
+        self.floors.lock().leave(name, floor);
+    }
+
+    /// Any topic that is not here may have had events up to `sequence`.
+    pub(crate) fn raise_floors(&self, sequence: u64) {
+        self.floors.lock().raise(sequence);
+    }
+
     /// Gives back the room of topics that were forgotten: a map keeps the slots of the most it ever held.
     pub(crate) fn shrink(&self) {
         if self.topics.capacity() >= SHRINK_FROM.max(4 * self.topics.len()) {

@@ -87,6 +87,26 @@ impl Topic {
         state.followers.mark(self, wakers)
     }
 
+    /// Empties the ring up to `sequence`, where the topic had an event that it will not hold; with a tick that event was the end.
+    /// Otherwise as [`append`](Self::append).
+    pub(crate) fn pass_over(
+        self: &Arc<Self>,
+        sequence: u64,
+        ends_at: Option<u32>,
+        budget: &Budget,
+        wakers: &mut Vec<Waker>,
+    ) -> bool {
+        let mut state = self.state.lock();
+        if let Some(tick) = ends_at {
+            state.life = Life::Closed { tick };
+        }
+        state.ring.lose_up_to(sequence, budget);
+        for group in &state.groups {
+            group.mark(self, wakers);
+        }
+        state.followers.mark(self, wakers)
+    }
+
     /// Wakes those who read this topic alone. Somebody who joins meanwhile has read the ring already. True if the sweep
     /// has to watch them from now on.
     pub(crate) fn wake_singles(&self) -> bool {

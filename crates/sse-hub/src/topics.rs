@@ -12,7 +12,7 @@ use crate::registry::{PrefixIndex, SelectorGroup, SelectorRegistry};
 use crate::ring::Floor;
 use crate::sync::RwLock;
 use crate::table::Table;
-use crate::topic::Topic;
+use crate::topic::{Life, Topic};
 use crate::{Selector, TopicName};
 
 #[derive(Debug)]
@@ -134,6 +134,32 @@ impl Topics {
             self.count.fetch_add(1, Ordering::Relaxed);
             self.make(name, table)
         })
+    }
+
+    /// The topic of this name for an event at `sequence` that can no longer be refused: made if there is room for one more, or
+    /// if somebody follows it. Otherwise it is remembered that it had the event.
+    pub(crate) fn obtain_for(&self, name: &TopicName, sequence: u64) -> Option<Arc<Topic>> {
+        let table = &self.tables[self.table_of(name)];
+        if let Some(topic) = self.obtain(name) {
+            return Some(topic);
+        }
+        if self.selectors.read().matching(name).next().is_some() {
+            return Some(self.obtain_anyway(name));
+        }
+        table.leave_floor(name, Floor { sequence, exact: true });
+        // Somebody who has made it meanwhile may not have seen that.
+        table.find(name.as_str())
+    }
+
+    /// Whether the topic is known to be closed.
+    pub(crate) fn is_closed(&self, name: &TopicName) -> bool {
+        let topic = self.tables[self.table_of(name)].find(name.as_str());
+        topic.is_some_and(|topic| matches!(topic.lock().life(), Life::Closed { .. }))
+    }
+
+    /// Any topic may have had events up to `sequence` that are not here.
+    pub(crate) fn raise_floors(&self, sequence: u64) {
+        self.tables.iter().for_each(|table| table.raise_floors(sequence));
     }
 
     /// Makes a topic that was counted.

@@ -95,7 +95,7 @@ impl Committer {
                 self.write(&records, last, SyncWhen::Later)
             }
             Durability::Interval => self.write_and_deliver(batch, SyncWhen::Later, &mut deliver),
-            Durability::Fsync => self.write_and_deliver(batch, SyncWhen::Now, &mut deliver),
+            Durability::Fsync | Durability::Backplane => self.write_and_deliver(batch, SyncWhen::Now, &mut deliver),
         };
         match written {
             Ok(()) => Commit::Done(count),
@@ -218,7 +218,7 @@ impl Committer {
             self.durable.log.append(records, sync)?;
             self.is_dirty = sync == SyncWhen::Later;
         }
-        self.durable.note_written(last);
+        self.durable.archive.note_written(last);
         Ok(())
     }
 
@@ -254,7 +254,7 @@ impl Committer {
             accepted.chain.iter().for_each(|chain| chain.break_off());
             let refused = match error {
                 LogError::Full(_) => PublishError::LogFull,
-                LogError::Failed(_) => PublishError::LogFailed,
+                LogError::Failed(_) | LogError::Unavailable(_) => PublishError::LogFailed,
             };
             accepted.retries.iter().for_each(|retry| retry.give(Err(refused.clone())));
             accepted.answer.give(Err(refused));
@@ -269,9 +269,10 @@ impl Committer {
     /// Gives the log up, after an error that its host met: nothing is published until the next start.
     pub fn fail(&self) {
         let newest = self.hub.inner.order.newest();
-        if self.durable.written() < newest {
+        if self.durable.archive.written() < newest {
             self.hub.inner.topics.note_lost(newest);
         }
+        self.durable.archive.note_failed();
         for pending in self.durable.queue.fail() {
             if let Pending::Event { answer, .. } = pending {
                 answer.give(Err(PublishError::LogFailed));

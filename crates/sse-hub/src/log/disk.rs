@@ -27,7 +27,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 use rusqlite::Connection;
 use sse_wire::EventId;
 
-use crate::log::{Durability, Extent, Log, LogError, LogRead, Page, Record, SyncWhen};
+use crate::log::{Durability, Extent, History, Log, LogError, LogRead, Page, Record, SyncWhen};
 use crate::{Selector, TopicName};
 
 pub use closed::{ClosedLog, ExportHead, ExportedEvent, LogSummary};
@@ -144,6 +144,23 @@ impl DiskLog {
     }
 }
 
+impl History for DiskLog {
+    fn read(&self, wanted: &LogRead<'_>) -> Result<Page, LogError> {
+        // Before the snapshot is taken: what these say is in it.
+        let view = read::View::new(&self.topics.read(), wanted);
+        self.with_reader(|connection| read::page(connection, &self.topics, &view, wanted))
+    }
+
+    fn find_given(&self, followed: &[Selector], id: &EventId) -> Result<Vec<Record>, LogError> {
+        let topics: Vec<i64> = {
+            let topics = self.topics.read();
+            followed.iter().filter_map(Selector::as_exact).filter_map(|name| topics.id_of(name)).collect()
+        };
+        let has_patterns = followed.iter().any(|selector| selector.as_exact().is_none());
+        self.with_reader(|connection| read::find_given(connection, followed, &topics, has_patterns, id))
+    }
+}
+
 impl Log for DiskLog {
     fn append(&self, records: &[Record], sync: SyncWhen) -> Result<(), LogError> {
         let writer = &mut *self.begun()?;
@@ -161,21 +178,6 @@ impl Log for DiskLog {
 
     fn extent(&self, topic: &TopicName) -> Extent {
         self.topics.read().extent(topic)
-    }
-
-    fn read(&self, wanted: &LogRead<'_>) -> Result<Page, LogError> {
-        // Before the snapshot is taken: what these say is in it.
-        let view = read::View::new(&self.topics.read(), wanted);
-        self.with_reader(|connection| read::page(connection, &self.topics, &view, wanted))
-    }
-
-    fn find_given(&self, followed: &[Selector], id: &EventId) -> Result<Vec<Record>, LogError> {
-        let topics: Vec<i64> = {
-            let topics = self.topics.read();
-            followed.iter().filter_map(Selector::as_exact).filter_map(|name| topics.id_of(name)).collect()
-        };
-        let has_patterns = followed.iter().any(|selector| selector.as_exact().is_none());
-        self.with_reader(|connection| read::find_given(connection, followed, &topics, has_patterns, id))
     }
 
     fn close(&self, newest: u64) -> Result<(), LogError> {

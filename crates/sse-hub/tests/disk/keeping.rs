@@ -1,6 +1,6 @@
 //! What is appended is read again, by topic, by several and by template, before and after a restart.
 
-use sse_hub::{IdempotencyKey, Log, LogError, Record, RecordKind, Selector, SyncWhen};
+use sse_hub::{History, IdempotencyKey, Log, LogError, Record, RecordKind, Selector, SyncWhen};
 use sse_wire::EventId;
 
 use crate::setting::{Setting, append, read, record, topic, words};

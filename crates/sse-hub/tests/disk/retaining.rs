@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use sse_hub::{DiskLog, Log, Record, Retention, Selector};
+use sse_hub::{DiskLog, History, Log, Record, Retention, Selector};
 use sse_wire::EventId;
 
 use crate::setting::{KEEP_ALL, Setting, append, read, record, topic, words};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use sse_hub::{
-    DiskLog, DiskLogOptions, Durability, GapReason, Log, LogContents, LogRead, OpenLogError, Page, Record, RecordKind,
-    Retention, Selector, Step, SyncWhen, TopicName,
+    DiskLog, DiskLogOptions, Durability, GapReason, History, Log, LogContents, LogRead, OpenLogError, Page, Record,
+    RecordKind, Retention, Selector, Step, SyncWhen, TopicName,
 };
 use sse_wire::{Event, EventId};
 use tempfile::TempDir;

@@ -17,6 +17,7 @@ mod private;
 mod resume;
 mod selectors;
 mod several;
+mod shared;
 mod slow;
 mod story;
 mod topics;

@@ -62,6 +62,13 @@ impl Story {
         story
     }
 
+    /// A hub that has its order from elsewhere.
+    pub(crate) fn sharing(hub: Hub) -> Self {
+        let mut story = Self { hub, now: Instant::now(), committer: None };
+        story.wait(0);
+        story
+    }
+
     /// Commits what was submitted.
     pub(crate) fn commit(&self) {
         let Some(committer) = &self.committer else { return };
@@ -172,10 +179,7 @@ impl Following<'_> {
     }
 
     pub(crate) fn open(self) -> Result<Stream, SubscribeError> {
-        Ok(Stream {
-            hub: self.story.committer.is_some().then(|| self.story.hub.clone()),
-            ..Stream::new(self.story.hub.subscribe(self.options)?)
-        })
+        Ok(Stream { hub: Some(self.story.hub.clone()), ..Stream::new(self.story.hub.subscribe(self.options)?) })
     }
 
     pub(crate) fn refused(self) -> SubscribeError {
@@ -190,7 +194,7 @@ const READS_MAX: usize = 200;
 pub(crate) struct Stream {
     pub(crate) subscription: Subscription,
     flag: Arc<Flag>,
-    /// With a log, whom to have read it.
+    /// Whom to have read what the rings do not hold.
     hub: Option<Hub>,
 }
 

@@ -5,8 +5,8 @@ use std::io;
 
 use parking_lot::Mutex;
 use sse_hub::{
-    Durability, Epoch, Epochs, Extent, Log, LogContents, LogError, LogRead, Page, Record, RecordKind, Selector,
-    SyncWhen, TopicName,
+    Durability, Epoch, Epochs, Extent, History, Log, LogContents, LogError, LogRead, Page, Record, RecordKind,
+    Selector, SyncWhen, TopicName,
 };
 use sse_wire::EventId;
 
@@ -250,6 +250,31 @@ fn failed(what: &'static str) -> LogError {
     LogError::Failed(Box::new(io::Error::other(what)))
 }
 
+impl History for Disk {
+    fn read(&self, read: &LogRead<'_>) -> Result<Page, LogError> {
+        let state = &mut *self.0.lock();
+        if state.take_fault(Fault::Read) {
+            state.unreadable.push((read.after, read.up_to));
+            return Err(failed("unreadable"));
+        }
+        let bounds = PageBounds { steps_max: state.rng.usize(1..6), scans_max: state.rng.usize(1..12) };
+        let State { records, trimmed_to, damaged, .. } = state;
+        Ok(Kept { records, trimmed_to, damaged }.read(read, &bounds))
+    }
+
+    fn find_given(&self, followed: &[Selector], id: &EventId) -> Result<Vec<Record>, LogError> {
+        let state = &mut *self.0.lock();
+        let is_wanted = |record: &&Record| {
+            record.given_id.as_ref() == Some(id)
+                && is_followed(record, followed)
+                && !state.damaged.contains(&record.sequence)
+        };
+        let found: Vec<Record> = state.records.values().filter(is_wanted).cloned().collect();
+        state.finds.push((id.clone(), found.iter().map(|record| record.sequence).collect()));
+        Ok(found)
+    }
+}
+
 impl Log for Disk {
     fn append(&self, records: &[Record], sync: SyncWhen) -> Result<(), LogError> {
         let state = &mut *self.0.lock();
@@ -305,29 +330,6 @@ impl Log for Disk {
         let newest = state.records.values().rev().find(|record| record.topics.contains(topic));
         let trimmed_to = state.trimmed_to.get(topic).copied().unwrap_or(0);
         Extent { newest: newest.map_or(0, |record| record.sequence).max(trimmed_to), trimmed_to, exact: true }
-    }
-
-    fn read(&self, read: &LogRead<'_>) -> Result<Page, LogError> {
-        let state = &mut *self.0.lock();
-        if state.take_fault(Fault::Read) {
-            state.unreadable.push((read.after, read.up_to));
-            return Err(failed("unreadable"));
-        }
-        let bounds = PageBounds { steps_max: state.rng.usize(1..6), scans_max: state.rng.usize(1..12) };
-        let State { records, trimmed_to, damaged, .. } = state;
-        Ok(Kept { records, trimmed_to, damaged }.read(read, &bounds))
-    }
-
-    fn find_given(&self, followed: &[Selector], id: &EventId) -> Result<Vec<Record>, LogError> {
-        let state = &mut *self.0.lock();
-        let is_wanted = |record: &&Record| {
-            record.given_id.as_ref() == Some(id)
-                && is_followed(record, followed)
-                && !state.damaged.contains(&record.sequence)
-        };
-        let found: Vec<Record> = state.records.values().filter(is_wanted).cloned().collect();
-        state.finds.push((id.clone(), found.iter().map(|record| record.sequence).collect()));
-        Ok(found)
     }
 
     fn close(&self, newest: u64) -> Result<(), LogError> {

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use sse_hub::{
-    Epoch, Epochs, Extent, KeptKey, Log, LogContents, LogError, LogRead, Page, Record, RecordKind, Selector, SyncWhen,
-    TopicName,
+    Epoch, Epochs, Extent, History, KeptKey, Log, LogContents, LogError, LogRead, Page, Record, RecordKind, Selector,
+    SyncWhen, TopicName,
 };
 use sse_wire::EventId;
 
@@ -113,6 +113,21 @@ fn failed(what: &str) -> Box<io::Error> {
     Box::new(io::Error::other(what.to_owned()))
 }
 
+impl History for MemoryLog {
+    fn read(&self, read: &LogRead<'_>) -> Result<Page, LogError> {
+        let State { records, trimmed_to, damaged, .. } = &*self.state.lock();
+        // Small pages, so that tests have several.
+        let bounds = PageBounds { steps_max: 3, scans_max: usize::MAX };
+        Ok(Kept { records, trimmed_to, damaged }.read(read, &bounds))
+    }
+
+    fn find_given(&self, followed: &[Selector], id: &EventId) -> Result<Vec<Record>, LogError> {
+        let state = self.state.lock();
+        let is_wanted = |record: &&Record| record.given_id.as_ref() == Some(id) && is_followed(record, followed);
+        Ok(state.records.values().filter(is_wanted).cloned().collect())
+    }
+}
+
 impl Log for MemoryLog {
     fn append(&self, records: &[Record], sync: SyncWhen) -> Result<(), LogError> {
         let state = &mut *self.state.lock();
@@ -154,19 +169,6 @@ impl Log for MemoryLog {
         let newest = state.records.values().rev().find(|record| record.topics.contains(topic));
         let trimmed_to = state.trimmed_to.get(topic).copied().unwrap_or(0);
         Extent { newest: newest.map_or(trimmed_to, |record| record.sequence), trimmed_to, exact: true }
-    }
-
-    fn read(&self, read: &LogRead<'_>) -> Result<Page, LogError> {
-        let State { records, trimmed_to, damaged, .. } = &*self.state.lock();
-        // Small pages, so that tests have several.
-        let bounds = PageBounds { steps_max: 3, scans_max: usize::MAX };
-        Ok(Kept { records, trimmed_to, damaged }.read(read, &bounds))
-    }
-
-    fn find_given(&self, followed: &[Selector], id: &EventId) -> Result<Vec<Record>, LogError> {
-        let state = self.state.lock();
-        let is_wanted = |record: &&Record| record.given_id.as_ref() == Some(id) && is_followed(record, followed);
-        Ok(state.records.values().filter(is_wanted).cloned().collect())
     }
 
     fn close(&self, newest: u64) -> Result<(), LogError> {

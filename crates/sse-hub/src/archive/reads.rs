@@ -1,4 +1,4 @@
-//! Pages of the log on their way to subscribers.
+//! Pages of a history on their way to subscribers.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sse_wire::EventId;
 
-use super::Durable;
+use super::Archive;
 use crate::log::{LogRead, Page, Record, Step};
 use crate::sync::{Condvar, Mutex};
 use crate::{GapReason, Selector};
@@ -60,14 +60,14 @@ pub(crate) enum Found {
 /// A page's part of the bound, given back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct PageShare {
-    durable: Arc<Durable>,
+    archive: Arc<Archive>,
     bytes: usize,
 }
 
 impl Drop for PageShare {
     fn drop(&mut self) {
-        self.durable.reads.state.lock().bytes -= self.bytes;
-        self.durable.reads.news.notify_one();
+        self.archive.reads.state.lock().bytes -= self.bytes;
+        self.archive.reads.news.notify_one();
     }
 }
 
@@ -150,11 +150,11 @@ impl Reads {
     }
 }
 
-impl Durable {
+impl Archive {
     /// Reads for one subscriber; false if nobody asked within `timeout`.
     pub(crate) fn serve_read(self: &Arc<Self>, timeout: Duration) -> bool {
         let Some((wish, slot)) = self.reads.take(timeout) else { return false };
-        let mut share = PageShare { durable: self.clone(), bytes: LogRead::BYTES_MAX };
+        let mut share = PageShare { archive: self.clone(), bytes: LogRead::BYTES_MAX };
         match wish {
             Wish::Page { followed, after, up_to } => {
                 let page = self.read_page(&followed, after, up_to);
@@ -162,7 +162,7 @@ impl Durable {
                 slot.fill(Found::Page(page, share));
             }
             Wish::Given { followed, id } => {
-                let mut records = self.log.find_given(&followed, &id).unwrap_or_else(|error| {
+                let mut records = self.history.find_given(&followed, &id).unwrap_or_else(|error| {
                     self.note_read_error(&error);
                     Vec::new()
                 });
@@ -175,7 +175,7 @@ impl Durable {
     }
 
     fn read_page(&self, followed: &[Selector], after: u64, up_to: u64) -> Page {
-        if self.written() < up_to && !self.queue.has_failed() {
+        if self.written() < up_to && !self.has_failed() {
             self.await_written(up_to);
         }
         let written = self.written().min(up_to);
@@ -183,12 +183,12 @@ impl Durable {
         let mut page = match written > after {
             false => Page { steps: Vec::new(), covered_to: after },
             // Said, rather than passed over: these events may be there and cannot be had.
-            true => self.log.read(&LogRead { followed, after, up_to: written }).unwrap_or_else(|error| {
+            true => self.history.read(&LogRead { followed, after, up_to: written }).unwrap_or_else(|error| {
                 self.note_read_error(&error);
-                Page { steps: vec![lost(written)], covered_to: written }
+                Page { steps: vec![Step::Lost { up_to: written, reason: error.gap_reason() }], covered_to: written }
             }),
         };
-        if written < up_to && page.covered_to >= written && self.queue.has_failed() {
+        if written < up_to && page.covered_to >= written && self.has_failed() {
             // What the log never got is lost with it.
             page.steps.push(lost(up_to));
             page.covered_to = up_to;
@@ -204,11 +204,11 @@ impl Durable {
 impl PageShare {
     /// The page turned out to have so many bytes.
     fn settle(&mut self, bytes: usize) {
-        let mut state = self.durable.reads.state.lock();
+        let mut state = self.archive.reads.state.lock();
         state.bytes = state.bytes + bytes - self.bytes;
         self.bytes = bytes;
         drop(state);
-        self.durable.reads.news.notify_one();
+        self.archive.reads.news.notify_one();
     }
 }
 
