@@ -6,6 +6,8 @@ use crate::{Cursor, Epoch};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Epochs {
     current: Epoch,
+    /// Its sequences are above this.
+    begins_after: u64,
     /// The oldest first.
     past: Vec<PastEpoch>,
 }
@@ -36,13 +38,20 @@ impl Epochs {
 
     /// A history that begins.
     pub fn new(current: Epoch) -> Self {
-        Self { current, past: Vec::new() }
+        Self { current, begins_after: 0, past: Vec::new() }
     }
 
     /// One that goes on after others, the oldest first.
     pub fn with_past(current: Epoch, mut past: Vec<PastEpoch>) -> Self {
         past.drain(..past.len().saturating_sub(Self::PAST_MAX));
-        Self { current, past }
+        let begins_after = past.last().map_or(0, |past| past.last);
+        Self { current, begins_after, past }
+    }
+
+    /// The same, where sequences behind the last one that is left of the past were given as well, up to this one.
+    #[must_use]
+    pub fn beginning_after(self, sequence: u64) -> Self {
+        Self { begins_after: sequence, ..self }
     }
 
     /// Begins another epoch; the present one ends with `last`.
@@ -61,6 +70,13 @@ impl Epochs {
     /// Those before, the oldest first.
     pub fn past(&self) -> &[PastEpoch] {
         &self.past
+    }
+
+    /// The position, in the words of those who had it live.
+    pub(crate) fn cursor(&self, sequence: u64) -> Cursor {
+        let past = self.past.iter().find(|past| sequence <= past.last).or(self.past.last());
+        let epoch = past.filter(|_| sequence < self.begins_after).map_or(self.current, |past| past.epoch);
+        Cursor { epoch, sequence }
     }
 
     /// What `cursor` says, when `newest` is the last sequence given out.
@@ -95,6 +111,14 @@ mod tests {
         assert_eq!(known(3, 25), Known::At(25));
         assert_eq!(known(3, 26), Known::Beyond(25));
         assert_eq!(known(4, 1), Known::Not);
+    }
+
+    #[test]
+    fn a_position_bears_the_name_that_it_was_told_by() {
+        let epochs = Epochs::new(epoch(1)).followed_by(epoch(2), 10).followed_by(epoch(3), 20).beginning_after(100);
+        let names: Vec<_> = [5, 10, 11, 20, 21, 99, 100, 101].map(|sequence| epochs.cursor(sequence).epoch).into();
+        assert_eq!(names, [1, 1, 2, 2, 2, 2, 3, 3].map(epoch));
+        assert_eq!(Epochs::new(epoch(1)).cursor(0).epoch, epoch(1));
     }
 
     #[test]

@@ -15,9 +15,10 @@ use tokio::sync::watch;
 
 use crate::access::{Gate, KeysError};
 use crate::admin::Desk;
+use crate::backplane::{self, EngineSettings, Node, SharedLog};
 use crate::carrier::Carrier;
 use crate::compression::Compressors;
-use crate::config::{self, Config, TopicLimits};
+use crate::config::{self, BackplaneUrl, Config, TopicLimits};
 use crate::event_log::{self, EventLog};
 use crate::fan_out::publishing;
 use crate::gauge::{ConnectionGauge, Surplus};
@@ -44,6 +45,8 @@ pub(crate) struct App {
     pub(crate) signals: Signals,
     /// The durable log, if there is one.
     pub(crate) log: Option<EventLog>,
+    /// This node's part of several, if there are.
+    pub(crate) backplane: Option<SharedLog>,
     /// Who may publish and follow what.
     pub(crate) access: Gate,
     /// The threads that own plain streams; without them every stream stays with hyper.
@@ -89,7 +92,12 @@ impl App {
             builder = std::mem::take(&mut builder).log(log.clone(), contents, durability);
             log
         });
+        let node = config.backplane.as_ref().map(|url| Node::new(engine_settings(&config, url), warm_up(&config)));
+        if let Some(node) = &node {
+            builder = builder.backplane(node.clone());
+        }
         let hub = builder.build().map_err(io::Error::other)?;
+        let backplane = node.map(|node| SharedLog::start(node, &hub, &vitals)).transpose()?;
         let log = log.map(|log| EventLog::start(&hub, log, &config, &vitals)).transpose()?;
         let access = Gate::new(&config, &signals)?;
         let compressors = Compressors::new(&config, signals.clone());
@@ -103,6 +111,7 @@ impl App {
         Ok(Arc::new(Self {
             hub,
             log,
+            backplane,
             access,
             signals,
             writers,
@@ -148,6 +157,9 @@ impl App {
     pub(crate) fn busy(&self, carrier: &Carrier) -> Option<Busy> {
         if self.is_draining() {
             return Some(Busy::Draining);
+        }
+        if self.backplane.as_ref().is_some_and(|backplane| backplane.node.state() == backplane::State::Beginning) {
+            return Some(Busy::Beginning);
         }
         carrier.claim(self).err().map(|surplus| match surplus {
             Surplus::OfAll => Busy::Full,
@@ -200,8 +212,25 @@ impl StreamTimes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Busy {
     Draining,
+    /// It does not have its part of the events yet.
+    Beginning,
     Full,
     Exceeded(Exceeded),
+}
+
+fn engine_settings(config: &Config, url: &BackplaneUrl) -> EngineSettings {
+    EngineSettings {
+        address: url.address().clone(),
+        name: config.backplane_name.as_str().to_owned(),
+        retain_events: config.retain_events.get() as u64,
+        retain_age: config.retain_age,
+        retain_bytes: config.retain_bytes.get() as u64,
+        idempotency_window: config.idempotency_window,
+    }
+}
+
+fn warm_up(config: &Config) -> u64 {
+    config.backplane_warm_up.get() as u64
 }
 
 /// How long the announcement of a subscription is kept in memory.

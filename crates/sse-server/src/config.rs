@@ -3,6 +3,7 @@
 //! Loading goes one way: `command` and `load` gather what each layer gives as text, [`setting`] reads every text
 //! through its type (`types`, `units`, `web`, `words`), `checks` looks at the whole. No other file reads the environment.
 
+mod backplane;
 mod checks;
 mod client_command;
 mod command;
@@ -32,6 +33,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use backplane::BackplaneUrl;
 pub use client_command::{HealthArgs, HiddenText, PublishArgs, SubscribeArgs, TokenArgs, TopArgs};
 pub use command::Command;
 pub use fault::{ConfigError, Fault, Origin};

@@ -125,16 +125,7 @@ impl EventLog {
             let keeper = Keeper::new(committer, log, sync_every, is_full.clone(), pulse.clone());
             threads.committer = Some(vitals.spawn("log".to_owned(), move || keeper.run())?);
         }
-        for index in 0..READERS {
-            let hub = hub.clone();
-            let read = move || {
-                go_behind();
-                while !hub.log_is_stopped() {
-                    hub.serve_log_read(IDLE);
-                }
-            };
-            threads.readers.push(vitals.spawn(format!("log-reader-{index}"), read)?);
-        }
+        threads.readers = start_readers(hub, vitals)?;
         Ok(Self { hub: hub.clone(), is_full, pulse, threads: Mutex::new(threads) })
     }
 
@@ -160,6 +151,24 @@ impl EventLog {
         self.hub.stop_log_reads();
         readers.into_iter().for_each(|thread| drop(thread.join()));
     }
+}
+
+/// Threads that read what the rings no longer hold, until the hub's [`Hub::stop_log_reads`].
+///
+/// # Errors
+/// When the system gives no thread.
+pub(crate) fn start_readers(hub: &Hub, vitals: &Vitals) -> io::Result<Vec<JoinHandle<()>>> {
+    let start = |index| {
+        let hub = hub.clone();
+        let read = move || {
+            go_behind();
+            while !hub.log_is_stopped() {
+                hub.serve_log_read(IDLE);
+            }
+        };
+        vitals.spawn(format!("log-reader-{index}"), read)
+    };
+    (0..READERS).map(start).collect()
 }
 
 /// Reading for those who come back goes behind what happens now: the kernel takes niceness as the thread's own.

@@ -5,6 +5,7 @@ use hyper::{Method, Response, StatusCode};
 use serde::Serialize;
 
 use crate::app::App;
+use crate::backplane::SharedLog;
 use crate::event_log::EventLog;
 use crate::http::{HealthRoute, Problem, ReplyBody, full, json};
 use crate::logging;
@@ -45,7 +46,8 @@ fn lacking(app: &App) -> Vec<&'static str> {
     let draining = app.is_draining().then_some("draining");
     let log = app.log.as_ref().and_then(EventLog::trouble);
     let threads = app.vitals.have_failed().then_some("threads");
-    let parts = [draining, log, threads].into_iter().flatten();
+    let backplane = app.backplane.as_ref().and_then(SharedLog::trouble);
+    let parts = [draining, log, backplane, threads].into_iter().flatten();
     parts.chain(app.access.lacking()).collect()
 }
 
@@ -55,6 +57,9 @@ fn look(app: &App) {
     app.signals.log_lines_dropped(logging::dropped_lines());
     app.signals.ready(lacking(app).is_empty());
     app.signals.connections(app.connections.open(), app.connections.max());
+    if let Some(backplane) = &app.backplane {
+        app.signals.backplane(backplane.trouble().is_none(), backplane.node.lag());
+    }
     if let Some(log) = &app.log {
         app.signals.log_stalled(log.stalled());
     }

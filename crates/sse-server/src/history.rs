@@ -70,8 +70,9 @@ impl History {
 impl Totals {
     fn of(app: &App) -> Self {
         let totals = app.signals.totals();
-        // Each event takes a number; so does the end of a topic.
-        Self { events: app.hub.newest().sequence, deliveries: totals.delivered(), bytes: totals.sent() }
+        // Each event takes a number; so does the end of a topic. Of several nodes this one has begun somewhere.
+        let events = app.backplane.as_ref().map_or(app.hub.newest().sequence, |backplane| backplane.node.entries());
+        Self { events, deliveries: totals.delivered(), bytes: totals.sent() }
     }
 
     fn since(self, before: Self, connections: usize) -> Second {

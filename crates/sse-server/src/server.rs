@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::admin;
 use crate::app::App;
+use crate::backplane;
 use crate::config::{Config, Reloader};
 use crate::event_log;
 use crate::history::History;
@@ -165,6 +166,7 @@ impl Server {
         tasks.spawn(certificate(app.clone()));
         tasks.spawn(revocations(app.clone()));
         tasks.spawn(traces(app.clone()));
+        tasks.spawn(backplane(app.clone()));
         if let Some(reloading) = reloading {
             tasks.spawn(reloading.run(app.clone()));
         }
@@ -185,6 +187,9 @@ impl Server {
             }
             if let Some(log) = &app.log {
                 log.stop();
+            }
+            if let Some(backplane) = &app.backplane {
+                backplane.stop();
             }
         });
         // A writer that panicked has been logged.
@@ -245,6 +250,14 @@ async fn certificate(app: Arc<App>) {
 /// Keeps the keys for tokens fresh.
 async fn keys(app: Arc<App>) {
     app.access.run().await;
+}
+
+/// Has what other nodes publish come here, and what is published here go there.
+async fn backplane(app: Arc<App>) {
+    match &app.backplane {
+        Some(backplane) => backplane::run(backplane.node.clone()).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Sends traces to their collector.

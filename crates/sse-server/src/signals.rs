@@ -193,6 +193,32 @@ impl Signals {
         gauge!("sse_log_stalled_seconds").set(stalled.as_secs_f64());
     }
 
+    /// Whether the engine of several nodes is there, and how many of its entries this node has not read.
+    pub(crate) fn backplane(&self, is_up: bool, lag: u64) {
+        gauge!("sse_backplane_up").set(f64::from(u8::from(is_up)));
+        gauge!("sse_backplane_lag_events").set(lag as f64);
+    }
+
+    /// The engine of several nodes was lost sight of.
+    pub(crate) fn backplane_lost() {
+        counter!("sse_backplane_disconnects_total").increment(1);
+    }
+
+    /// It had lost entries, and another epoch began.
+    pub(crate) fn backplane_epoch() {
+        counter!("sse_backplane_epochs_total").increment(1);
+    }
+
+    /// It dropped entries before this node had read them.
+    pub(crate) fn backplane_missed(entries: u64) {
+        counter!("sse_backplane_missed_entries_total").increment(entries);
+    }
+
+    /// One of its entries is nobody's event.
+    pub(crate) fn backplane_entry_dropped(reason: &'static str) {
+        counter!("sse_backplane_entries_dropped_total", "reason" => reason).increment(1);
+    }
+
     pub(crate) fn revocations(&self, count: usize) {
         gauge!("sse_revocations").set(count as f64);
     }

@@ -119,6 +119,7 @@ pub(crate) struct Range {
     /// Most entries to give, or to look at.
     pub(crate) entries_max: usize,
     /// Only what is of this topic is wanted.
+    #[expect(dead_code, reason = "for engines that can look for it")]
     pub(crate) topic: Option<TopicName>,
 }
 
@@ -144,6 +145,7 @@ pub(crate) struct Entry {
 pub(crate) struct Outgoing {
     pub(crate) bytes: Bytes,
     /// The topic that it is of; `None` if it is of several, or of none.
+    #[expect(dead_code, reason = "for engines that can look for it")]
     pub(crate) topic: Option<TopicName>,
     /// Appended once, however often it is tried with this key within the idempotency window.
     pub(crate) key: Option<sse_hub::IdempotencyKey>,

@@ -127,6 +127,7 @@ impl Checks<'_> {
         self.certificate_is_usable();
         self.sizes();
         self.durability();
+        self.one_history();
         self.topic_rules();
     }
 
@@ -231,6 +232,14 @@ impl Checks<'_> {
         if is_set && self.config.data_dir.is_none() && self.config.durability != Durability::Memory {
             let problem = format!("{} needs a --data-dir to keep events in", self.config.durability.as_str());
             self.fault("durability", problem);
+        }
+    }
+
+    fn one_history(&mut self) {
+        let keys = ["backplane", "data_dir"];
+        if self.config.backplane.is_some() && self.config.data_dir.is_some() && self.sources.sound(&keys) {
+            let problem = "the engine keeps the events, and so would the data_dir: set one of them";
+            self.fault("backplane", problem);
         }
     }
 

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::backplane::{BackplaneUrl, StreamName};
 use super::machine::Machine;
 use super::network::Network;
 use super::otlp::OtlpEndpoint;
@@ -133,6 +134,18 @@ settings! {
         retain_events: NonZeroUsize = default("1000000"), restart;
         /// Bytes of events that the whole log keeps.
         retain_bytes: ByteSize = default("1GiB"), restart;
+    }
+
+    "Several nodes" {
+        /// The engine that orders and keeps the events of several nodes: Redis (`redis://`, `rediss://`) or NATS JetStream
+        /// (`nats://`, `tls://`), several processes of one engine with commas, or `@FILE`. `retain_*` say what it keeps. Not
+        /// together with a data directory.
+        backplane: Option<BackplaneUrl> = nothing(), restart;
+        /// What the engine's stream is called, the same on every node.
+        backplane_name: StreamName = default("sse"), restart;
+        /// Events that a node reads of the engine when it starts, to have them at hand for those who resume. Raising it costs
+        /// time and memory at the start.
+        backplane_warm_up: NonZeroUsize = default("100000"), restart;
     }
 
     "Slow subscribers" {

@@ -42,6 +42,7 @@ impl Busy {
     fn reason(self) -> &'static str {
         match self {
             Self::Draining => "draining",
+            Self::Beginning => "beginning",
             Self::Full => "full",
             Self::Exceeded(exceeded) => exceeded.as_str(),
         }
@@ -50,7 +51,7 @@ impl Busy {
     fn into_problem(self, retry: Duration) -> Problem {
         let detail = "the server takes no further streams at the moment";
         match self {
-            Self::Draining | Self::Full => Problem::unavailable(self.reason(), detail, retry),
+            Self::Draining | Self::Beginning | Self::Full => Problem::unavailable(self.reason(), detail, retry),
             Self::Exceeded(exceeded @ Exceeded::Rate(_)) => exceeded.into(),
             Self::Exceeded(exceeded) => {
                 Problem::new(StatusCode::TOO_MANY_REQUESTS, exceeded.as_str(), exceeded.detail())

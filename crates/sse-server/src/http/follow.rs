@@ -178,6 +178,9 @@ impl<'a> Asking<'a> {
         notices: Notices,
     ) -> Result<(Source, Option<Gap>), SubscribeError> {
         let app = self.app;
+        if let Some(backplane) = &app.backplane {
+            backplane.node.reach(&app.hub, start).await;
+        }
         let grants = access.grants();
         if let FollowedTopics::One(topic) = topics
             && self.is_handed_over()

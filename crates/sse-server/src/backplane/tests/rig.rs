@@ -19,6 +19,7 @@ pub(in crate::backplane) enum Kind {
     Redis,
     /// As Redis 6 is used, which cannot count.
     Redis6,
+    #[expect(dead_code, reason = "comes next")]
     Nats,
 }
 
