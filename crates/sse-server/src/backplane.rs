@@ -10,10 +10,12 @@ mod archive;
 mod engine;
 mod epochs;
 mod following;
+mod nats;
 mod node;
 mod pending;
 mod redis;
 mod sender;
+mod slot;
 #[cfg(test)]
 mod tests;
 mod tls;

@@ -13,6 +13,7 @@ use sse_hub::TopicName;
 use tokio::time::timeout;
 
 use super::address::{Address, EngineKind};
+use super::nats::Nats;
 use super::redis::Redis;
 
 /// What resolves to `T`, or to why it did not come about.
@@ -70,7 +71,7 @@ pub(crate) struct EngineSettings {
 pub(crate) fn engine(settings: EngineSettings) -> Arc<dyn Engine> {
     match settings.address.kind {
         EngineKind::Redis => Arc::new(Redis::new(settings)),
-        EngineKind::Nats => unreachable!("comes with the next commit, and nothing asks for it yet"),
+        EngineKind::Nats => Arc::new(Nats::new(settings)),
     }
 }
 
@@ -119,7 +120,6 @@ pub(crate) struct Range {
     /// Most entries to give, or to look at.
     pub(crate) entries_max: usize,
     /// Only what is of this topic is wanted.
-    #[expect(dead_code, reason = "for engines that can look for it")]
     pub(crate) topic: Option<TopicName>,
 }
 
@@ -145,7 +145,6 @@ pub(crate) struct Entry {
 pub(crate) struct Outgoing {
     pub(crate) bytes: Bytes,
     /// The topic that it is of; `None` if it is of several, or of none.
-    #[expect(dead_code, reason = "for engines that can look for it")]
     pub(crate) topic: Option<TopicName>,
     /// Appended once, however often it is tried with this key within the idempotency window.
     pub(crate) key: Option<sse_hub::IdempotencyKey>,

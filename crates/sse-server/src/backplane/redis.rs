@@ -13,23 +13,24 @@ use std::sync::Arc;
 use ::redis::{Cmd, Pipeline, Value, cmd};
 use bytes::Bytes;
 
-use self::fault::{Fate, Fault};
-use self::link::{Link, Slot};
+use self::fault::is_foreign_id;
+use self::link::Link;
 use self::script::{Script, millis};
 use self::tail::Follower;
 use super::engine::{
     ANSWER_BYTES_MAX, Answer, Appended, Appending, Engine, EngineError, EngineSettings, Extent, Found, Opened,
     Outgoing, Range, Revision, Tail, in_time,
 };
+use super::slot::{Fate, Fault, Slot};
 
 /// An engine that is a Redis: one process, a master with replicas that sentinels watch, or a cluster.
 #[derive(Debug)]
 pub(crate) struct Redis {
     store: Arc<Store>,
     /// What is appended, and small questions.
-    writes: Slot,
+    writes: Slot<Link>,
     /// What has large answers, which would keep publishers waiting.
-    reads: Slot,
+    reads: Slot<Link>,
 }
 
 /// What all connections know.
@@ -79,10 +80,34 @@ impl Redis {
         Self::counting(settings, true)
     }
 
+    async fn connect(&self, slot: &Slot<Link>) -> Result<Arc<Link>, EngineError> {
+        Ok(slot.put(Link::open(&self.store).await?))
+    }
+
+    /// The connection there is, or a new one.
+    async fn link(&self, slot: &Slot<Link>) -> Result<Arc<Link>, EngineError> {
+        match slot.kept() {
+            Some(link) => Ok(link),
+            None => self.connect(slot).await,
+        }
+    }
+
+    /// Asks what may be asked twice: once more if the connection that was there turns out to be gone.
+    async fn ask(&self, slot: &Slot<Link>, command: impl Fn(&Link) -> Cmd) -> Result<Value, EngineError> {
+        if let Some(link) = slot.kept() {
+            match slot.on(&link, link.ask(&command(&link))).await {
+                Err(Fault { link: Fate::Gone, .. }) => (),
+                answer => return Ok(answer?),
+            }
+        }
+        let link = self.connect(slot).await?;
+        Ok(slot.on(&link, link.ask(&command(&link))).await?)
+    }
+
     /// Both connections are made anew: the process that they lead to may no longer be the master.
     async fn open_now(&self) -> Result<Opened, EngineError> {
-        self.reads.connect(&self.store).await?;
-        let link = self.writes.connect(&self.store).await?;
+        self.connect(&self.reads).await?;
+        let link = self.connect(&self.writes).await?;
         let opened = facts::ask(&link).await?;
         self.extent_now().await?;
         Ok(opened)
@@ -91,23 +116,23 @@ impl Redis {
     async fn extent_now(&self) -> Result<Extent, EngineError> {
         let ask = async || {
             let command = |link: &Link| self.store.command(link, Script::Extent, &[&self.store.names.events]);
-            reply::extent(self.writes.ask(&self.store, command).await?)
+            reply::extent(self.ask(&self.writes, command).await?)
         };
         if let Some(extent) = ask().await? {
             return Ok(extent);
         }
-        let link = self.writes.link(&self.store).await?;
+        let link = self.link(&self.writes).await?;
         self.store.heal(&link).await?;
         ask().await?.ok_or_else(reply::strange)
     }
 
     async fn read_now(&self, range: Range) -> Result<Found, EngineError> {
         let command = |link: &Link| self.store.read_command(link, &range, ANSWER_BYTES_MAX);
-        reply::found(self.reads.ask(&self.store, command).await?, &range)
+        reply::found(self.ask(&self.reads, command).await?, &range)
     }
 
     async fn append_now(&self, entries: &[Outgoing]) -> Result<Vec<Result<Appended, EngineError>>, EngineError> {
-        let link = self.writes.link(&self.store).await?;
+        let link = self.link(&self.writes).await?;
         let mut batch = Pipeline::with_capacity(entries.len());
         let fits = |entry: &&Outgoing| entry.bytes.len() <= link.entry_bytes_max;
         for entry in entries.iter().filter(fits) {
@@ -120,7 +145,7 @@ impl Redis {
         let mut taken = answers.into_iter().map(|answer| self.store.appended(answer)).collect::<Vec<_>>().into_iter();
         if taken.as_slice().iter().any(|answer| matches!(answer, Err(Fault { link: Fate::Gone, .. }))) {
             self.writes.forget(&link);
-        } else if taken.as_slice().iter().any(|answer| answer.as_ref().is_err_and(Fault::is_foreign_id)) {
+        } else if taken.as_slice().iter().any(|answer| answer.as_ref().is_err_and(is_foreign_id)) {
             self.store.heal(&link).await?;
         }
         let answer = |entry: &Outgoing| match fits(&entry) {
@@ -132,7 +157,7 @@ impl Redis {
 
     async fn document_now(&self) -> Result<Option<(Bytes, Revision)>, EngineError> {
         let command = |_: &Link| cmd("GET").arg(&self.store.names.document).to_owned();
-        match self.writes.ask(&self.store, command).await? {
+        match self.ask(&self.writes, command).await? {
             Value::Nil => Ok(None),
             // What it says is what tells it from others.
             Value::BulkString(bytes) => {
@@ -144,7 +169,7 @@ impl Redis {
     }
 
     async fn put_document_now(&self, document: Bytes, replaces: Option<Revision>) -> Result<bool, EngineError> {
-        let link = self.writes.link(&self.store).await?;
+        let link = self.link(&self.writes).await?;
         let mut command = self.store.command(&link, Script::PutDocument, &[&self.store.names.document]);
         command.arg(&document[..]);
         if let Some(Revision(replaced)) = &replaces {

@@ -3,27 +3,13 @@
 use ::redis::{RedisError, ServerError};
 
 use super::super::engine::EngineError;
-
-/// Why a command was not done.
-#[derive(Debug)]
-pub(super) struct Fault {
-    pub(super) error: EngineError,
-    pub(super) link: Fate,
-}
-
-/// What is to become of the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
-    Kept,
-    /// It leads nowhere, or to where it should not.
-    Gone,
-}
+use super::super::slot::{Fate, Fault};
 
 impl From<RedisError> for Fault {
     fn from(error: RedisError) -> Self {
         match error.code() {
             Some(code) => of_code(code, error.detail().unwrap_or_default()),
-            None => Self { error: EngineError::Unavailable(error.to_string()), link: Fate::Gone },
+            None => Self::away(error.to_string()),
         }
     }
 }
@@ -34,26 +20,10 @@ impl From<ServerError> for Fault {
     }
 }
 
-impl Fault {
-    pub(super) fn refused(why: impl Into<String>) -> Self {
-        Self { error: EngineError::Refused(why.into()), link: Fate::Gone }
-    }
-
-    pub(super) fn away(why: impl Into<String>) -> Self {
-        Self { error: EngineError::Unavailable(why.into()), link: Fate::Gone }
-    }
-
-    /// The stream has an id that is none of ours, above which it cannot count.
-    pub(super) fn is_foreign_id(&self) -> bool {
-        let text = self.error.to_string();
-        text.contains("smaller than the target stream top item") || text.contains("exhausted the last possible ID")
-    }
-}
-
-impl From<Fault> for EngineError {
-    fn from(fault: Fault) -> Self {
-        fault.error
-    }
+/// The stream has an id that is none of ours, above which it cannot count.
+pub(super) fn is_foreign_id(fault: &Fault) -> bool {
+    let text = fault.error.to_string();
+    text.contains("smaller than the target stream top item") || text.contains("exhausted the last possible ID")
 }
 
 fn of_code(code: &str, detail: &str) -> Fault {
@@ -69,21 +39,10 @@ fn of_code(code: &str, detail: &str) -> Fault {
         "WRONGTYPE" => {
             Fault { error: EngineError::Refused(format!("one of our keys is in use: {text}")), link: Fate::Kept }
         }
-        "OOM" | "MISCONF" | "LOADING" | "BUSY" | "TRYAGAIN" | "NOREPLICAS" => {
-            Fault { error: EngineError::Unavailable(text), link: Fate::Kept }
-        }
+        "OOM" | "MISCONF" | "LOADING" | "BUSY" | "TRYAGAIN" | "NOREPLICAS" => Fault::not_now(text),
         "ERR" if detail.starts_with("unknown command") => Fault::refused(text),
-        "ERR" if !detail.contains("max number of clients") => {
-            Fault { error: EngineError::Unavailable(text), link: Fate::Kept }
-        }
+        "ERR" if !detail.contains("max number of clients") => Fault::not_now(text),
         // READONLY, MOVED, ASK, CLUSTERDOWN, MASTERDOWN, NOSCRIPT, and what later versions say: a new connection finds out.
         _ => Fault::away(text),
-    }
-}
-
-/// What was answered is not what was asked for, but the connection is fine.
-impl From<EngineError> for Fault {
-    fn from(error: EngineError) -> Self {
-        Self { error, link: Fate::Kept }
     }
 }

@@ -1,4 +1,4 @@
-//! Connections: one is made when it is needed, and another once it has failed.
+//! Connections to one process.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisConnectionInfo, Value, cmd};
-use parking_lot::Mutex;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
@@ -14,8 +13,8 @@ use tokio_rustls::TlsConnector;
 
 use super::super::address::{Address, Credentials, Node};
 use super::super::engine::EngineError;
+use super::super::slot::Fault;
 use super::super::tls;
-use super::fault::{Fate, Fault};
 use super::script::Script;
 use super::{Store, locate, reply};
 
@@ -182,72 +181,5 @@ impl Link {
 
     pub(super) async fn ask_all(&self, batch: &Pipeline) -> Result<Vec<Value>, Fault> {
         self.wire.ask_all(batch).await
-    }
-}
-
-/// The place of a connection that is shared by whoever needs one.
-#[derive(Debug, Default)]
-pub(super) struct Slot {
-    link: Mutex<Option<Arc<Link>>>,
-}
-
-impl Slot {
-    /// Makes a new connection; the old one ends with the last answer that somebody waits for.
-    pub(super) async fn connect(&self, store: &Store) -> Result<Arc<Link>, EngineError> {
-        let link = Arc::new(Link::open(store).await?);
-        *self.link.lock() = Some(link.clone());
-        Ok(link)
-    }
-
-    /// The connection there is, or a new one.
-    pub(super) async fn link(&self, store: &Store) -> Result<Arc<Link>, EngineError> {
-        let kept = self.link.lock().clone();
-        match kept {
-            Some(link) => Ok(link),
-            None => self.connect(store).await,
-        }
-    }
-
-    /// Asks what may be asked twice: once more if the connection that was there turns out to be gone.
-    pub(super) async fn ask(&self, store: &Store, command: impl Fn(&Link) -> Cmd) -> Result<Value, EngineError> {
-        let kept = self.link.lock().clone();
-        if let Some(link) = kept {
-            match self.on(&link, link.ask(&command(&link))).await {
-                Err(Fault { link: Fate::Gone, .. }) => (),
-                answer => return Ok(answer?),
-            }
-        }
-        let link = self.connect(store).await?;
-        Ok(self.on(&link, link.ask(&command(&link))).await?)
-    }
-
-    /// Waits for an answer. If it fails, or nobody waits any longer, the connection is given up where that may be why.
-    pub(super) async fn on<T>(
-        &self,
-        link: &Arc<Link>,
-        answer: impl Future<Output = Result<T, Fault>>,
-    ) -> Result<T, Fault> {
-        let doubt = Doubt { slot: self, link };
-        let answer = answer.await;
-        if !matches!(answer, Err(Fault { link: Fate::Gone, .. })) {
-            std::mem::forget(doubt);
-        }
-        answer
-    }
-
-    pub(super) fn forget(&self, link: &Arc<Link>) {
-        self.link.lock().take_if(|kept| Arc::ptr_eq(kept, link));
-    }
-}
-
-/// Has a connection forgotten when it is dropped.
-struct Doubt<'a> {
-    slot: &'a Slot,
-    link: &'a Arc<Link>,
-}
-
-impl Drop for Doubt<'_> {
-    fn drop(&mut self) {
-        self.slot.forget(self.link);
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::super::address::{Address, Node};
 use super::super::engine::EngineError;
-use super::fault::Fault;
+use super::super::slot::Fault;
 use super::link::{Version, Wire};
 use super::reply;
 

@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::super::address::Node;
 use super::super::engine::{EngineError, Entry, Extent, Found, Range};
+use super::super::slot::Fault;
 
 /// The only field of our entries.
 pub(super) const FIELD: &str = "e";
@@ -18,7 +19,7 @@ pub(super) fn text(value: &Value) -> Result<String, EngineError> {
         Value::BulkString(bytes) => String::from_utf8(bytes.clone()).map_err(|_| strange()),
         Value::SimpleString(text) => Ok(text.clone()),
         Value::VerbatimString { text, .. } => Ok(text.clone()),
-        Value::ServerError(error) => Err(super::fault::Fault::from(error.clone()).into()),
+        Value::ServerError(error) => Err(Fault::from(error.clone()).into()),
         _ => Err(strange()),
     }
 }

@@ -20,7 +20,7 @@ macro_rules! contract {
     };
 }
 
-contract!([redis: super::Kind::Redis, redis_6: super::Kind::Redis6] [
+contract!([redis: super::Kind::Redis, redis_6: super::Kind::Redis6, nats: super::Kind::Nats] [
     entries_are_numbered_from_one_in_their_order,
     a_range_is_read_within_its_bounds,
     large_entries_come_a_few_at_a_time,

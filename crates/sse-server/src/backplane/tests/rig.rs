@@ -19,7 +19,6 @@ pub(in crate::backplane) enum Kind {
     Redis,
     /// As Redis 6 is used, which cannot count.
     Redis6,
-    #[expect(dead_code, reason = "comes next")]
     Nats,
 }
 
