@@ -74,7 +74,8 @@ impl Feed {
         let settled = self.hub.inner.order.settled(&[self.topic.shard as usize]);
         let wanted = start.wanted(&self.hub.inner.epochs.read(), settled);
         let state = self.topic.lock();
-        if self.hub.inner.archive.is_some() && wanted.in_log(state.ring.floor().sequence).is_some() {
+        let is_here = || wanted.is_kept_in(&state.ring, &mut Sight::new(grants, &self.topic.name));
+        if self.hub.inner.archive_start(&wanted, state.ring.floor().sequence, is_here).is_some() {
             return Ok(FeedStart::InLog);
         }
         let Resolved { cursor, gap } = wanted.resolve(&state.ring, &mut Sight::new(grants, &self.topic.name));

@@ -17,8 +17,10 @@ use crate::log::Durability;
 use crate::merge::Merge;
 use crate::order::Order;
 use crate::publish::{check_reserved, text_bytes};
+use crate::replay::From;
 use crate::ring::EntryKind;
 use crate::signals::Signals;
+use crate::start::Wanted;
 use crate::sweep::Rounds;
 use crate::sync::{Mutex, RwLock};
 use crate::topic::{Life, Topic, TopicState};
@@ -360,6 +362,15 @@ impl HubInner {
             // Whoever collects it holds this lock until the name is free.
             drop(self.order.enter(&[topic.shard as usize]));
         }
+    }
+
+    /// Where the archive has to be read from for somebody whose rings are trimmed to `floor`, if they do not suffice. `is_here` tells
+    /// whether they know a publisher's id that was asked for.
+    pub(crate) fn archive_start(&self, wanted: &Wanted, floor: u64, is_here: impl FnOnce() -> bool) -> Option<From> {
+        self.archive.as_ref()?;
+        // An engine's stream is long, and nearly all ids are used once: only a log is asked for an earlier use.
+        let is_given = matches!((wanted, &self.way), (Wanted::Given(_), Way::Backplane(..)));
+        if is_given && is_here() { None } else { wanted.in_log(floor) }
     }
 
     /// Has the sweep judge the topic's subscribers.

@@ -233,6 +233,11 @@ impl Replay {
         }
     }
 
+    /// Everything up to here has been read and told, and the next page has not been asked for.
+    pub(crate) fn cursor_between_pages(&self) -> Option<u64> {
+        (matches!(self.stage, Stage::Between) && self.owed.is_none()).then_some(self.cursor)
+    }
+
     /// Everything up to here has been read, or is on the page.
     pub(crate) fn cursor(&self) -> u64 {
         match &self.stage {

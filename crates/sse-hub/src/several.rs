@@ -83,9 +83,8 @@ impl Several {
         let settled = hub.inner.order.settled(self.merge.shards());
         let wanted = start.wanted(&hub.inner.epochs.read(), settled);
         let extent = self.extent(hub, &wanted);
-        if hub.inner.archive.is_some()
-            && let Some(from) = wanted.in_log(extent.floor_max.sequence)
-        {
+        let is_here = || extent.given.is_some_and(|given| given >= extent.floor_max.sequence);
+        if let Some(from) = hub.inner.archive_start(&wanted, extent.floor_max.sequence, is_here) {
             if let From::Sequence(sequence) = &from
                 && self.groups.is_empty()
             {
@@ -138,6 +137,11 @@ impl Several {
         let open = self.can_end_after(cursor)?;
         self.merge.start(ReaderStart { cursor, known: cursor, gap: None, topics: extent.topics, open });
         Ok(true)
+    }
+
+    /// Whether the rings of everything that is followed reach back to `cursor`. Of templates only the log knows.
+    pub(crate) fn are_rings_kept_after(&self, cursor: u64) -> bool {
+        self.groups.is_empty() && self.topics.iter().all(|(topic, _)| topic.lock().ring.floor().sequence <= cursor)
     }
 
     /// Goes on with the rings after `cursor`, up to which the log was read since they were left.

@@ -97,6 +97,11 @@ impl Wanted {
         }
     }
 
+    /// Whether this ring keeps the event asked for, and all that came after it.
+    pub(crate) fn is_kept_in(&self, ring: &Ring, sight: &mut Sight<'_>) -> bool {
+        self.sequence_in(ring, sight).is_some_and(|sequence| sequence >= ring.floor().sequence)
+    }
+
     /// Where a subscriber of the one topic with this ring starts.
     pub(crate) fn resolve(&self, ring: &Ring, sight: &mut Sight<'_>) -> Resolved {
         let floor = ring.floor();
