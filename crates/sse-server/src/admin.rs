@@ -92,8 +92,11 @@ async fn route(app: &Arc<App>, request: Request<Incoming>) -> Result<Response<Re
         return subscribers::answer_one(app, &request, id).await;
     }
     match request.uri().path() {
-        "/debug/memory" => debug::memory(app, &request),
-        "/debug/pprof/profile" => debug::profile(&request).await,
+        "/debug/memory" => {
+            asked(&request)?;
+            debug::memory(app)
+        }
+        "/debug/pprof/profile" => debug::profile(asked(&request)?).await,
         "/api/revocations" => revocations::answer(app, request).await,
         "/api/publish" => publish::answer(app, request).await,
         "/api/subscribers" => subscribers::answer(app, &request).await,

@@ -44,6 +44,14 @@ struct RoleSettings {
     rules: ClaimRules,
 }
 
+impl RoleSettings {
+    /// With what both roles have in common.
+    fn new(name: &'static str, key: Option<JwtKey>, alg: JwtAlg, url: Option<JwksUrl>, config: &Config) -> Self {
+        let (refresh_interval, rules) = (config.jwks_refresh_interval, ClaimRules::new(config));
+        Self { name, key, alg, url, refresh_interval, rules }
+    }
+}
+
 /// A token whose signature and claims are good under a set of keys; its times are looked at again.
 #[derive(Clone)]
 struct Checked {
@@ -61,14 +69,8 @@ impl Role {
         signals: &Signals,
         before: Option<&Arc<Self>>,
     ) -> io::Result<Option<Arc<Self>>> {
-        let settings = RoleSettings {
-            name: "publisher",
-            key: config.publisher_jwt_key.clone(),
-            alg: config.publisher_jwt_alg,
-            url: config.publisher_jwks_url.clone(),
-            refresh_interval: config.jwks_refresh_interval,
-            rules: ClaimRules::new(config),
-        };
+        let (key, url) = (config.publisher_jwt_key.clone(), config.publisher_jwks_url.clone());
+        let settings = RoleSettings::new("publisher", key, config.publisher_jwt_alg, url, config);
         Self::new(settings, signals, before)
     }
 
@@ -81,14 +83,8 @@ impl Role {
         signals: &Signals,
         before: Option<&Arc<Self>>,
     ) -> io::Result<Option<Arc<Self>>> {
-        let settings = RoleSettings {
-            name: "subscriber",
-            key: config.subscriber_jwt_key.clone(),
-            alg: config.subscriber_jwt_alg,
-            url: config.subscriber_jwks_url.clone(),
-            refresh_interval: config.jwks_refresh_interval,
-            rules: ClaimRules::new(config),
-        };
+        let (key, url) = (config.subscriber_jwt_key.clone(), config.subscriber_jwks_url.clone());
+        let settings = RoleSettings::new("subscriber", key, config.subscriber_jwt_alg, url, config);
         Self::new(settings, signals, before)
     }
 

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use hyper::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 use crate::app::App;
-use crate::http::{Problem, ReplyBody, full, json};
+use crate::http::{Problem, ReplyBody, full, json, query_pairs};
 use crate::memory;
 use crate::profile::{self, ProfileError};
 
@@ -17,17 +17,8 @@ const SECONDS: u64 = 10;
 const SECONDS_MAX: u64 = 45;
 
 /// Answers `GET /debug/pprof/profile?seconds=`.
-pub(super) async fn profile<B>(request: &Request<B>) -> Result<Response<ReplyBody>, Problem> {
-    only_get(request)?;
-    let wrong = || Problem::bad("seconds", format!("a whole number from 1 to {SECONDS_MAX}"));
-    let mut seconds = SECONDS;
-    for pair in request.uri().query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if name == "seconds" {
-            seconds = value.parse().ok().filter(|seconds| (1..=SECONDS_MAX).contains(seconds)).ok_or_else(wrong)?;
-        }
-    }
-    let profile = profile::take(Duration::from_secs(seconds)).await.map_err(|error| match error {
+pub(super) async fn profile(query: &str) -> Result<Response<ReplyBody>, Problem> {
+    let profile = profile::take(Duration::from_secs(seconds(query)?)).await.map_err(|error| match error {
         ProfileError::Busy => Problem::new(StatusCode::CONFLICT, "profile_running", error.to_string()),
         ProfileError::Failed(_) => {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "profile_unavailable", error.to_string())
@@ -42,7 +33,7 @@ pub(super) async fn profile<B>(request: &Request<B>) -> Result<Response<ReplyBod
 }
 
 /// Answers `GET /debug/memory`.
-pub(super) fn memory<B>(app: &App, request: &Request<B>) -> Result<Response<ReplyBody>, Problem> {
+pub(super) fn memory(app: &App) -> Result<Response<ReplyBody>, Problem> {
     #[derive(Serialize)]
     struct Document {
         allocator: Option<memory::Allocated>,
@@ -50,7 +41,6 @@ pub(super) fn memory<B>(app: &App, request: &Request<B>) -> Result<Response<Repl
         topics: usize,
         connections: usize,
     }
-    only_get(request)?;
     Ok(json(&Document {
         allocator: memory::allocated(),
         ring_bytes: app.hub.ring_bytes(),
@@ -59,6 +49,14 @@ pub(super) fn memory<B>(app: &App, request: &Request<B>) -> Result<Response<Repl
     }))
 }
 
-fn only_get<B>(request: &Request<B>) -> Result<(), Problem> {
-    if request.method() == Method::GET { Ok(()) } else { Err(Problem::method_not_allowed("GET")) }
+/// Other names are let pass: tools that collect profiles add some.
+fn seconds(query: &str) -> Result<u64, Problem> {
+    let wrong = || Problem::bad("seconds", format!("a whole number from 1 to {SECONDS_MAX}"));
+    let mut seconds = SECONDS;
+    for (name, value) in query_pairs(query)? {
+        if name == "seconds" {
+            seconds = value.parse().ok().filter(|seconds| (1..=SECONDS_MAX).contains(seconds)).ok_or_else(wrong)?;
+        }
+    }
+    Ok(seconds)
 }

@@ -1,15 +1,8 @@
 //! Finite streams: a run, an export, a job. Closing a topic ends its followers, each after its last event.
 
-use crate::harness::{End, Server, Stream, StreamPath, also_compressed_in_http2, on_all_paths};
+use crate::harness::{End, Server, Stream, StreamPath, on_all_paths_and_compressed_in_http2};
 
-on_all_paths![
-    followers_get_the_rest_and_the_end,
-    a_late_follower_gets_what_is_left_and_the_end,
-    a_follower_with_nothing_left_is_told_not_to_come_back,
-    several_topics_end_with_the_last,
-    a_burst_before_the_end_arrives_whole,
-];
-also_compressed_in_http2![
+on_all_paths_and_compressed_in_http2![
     followers_get_the_rest_and_the_end,
     a_late_follower_gets_what_is_left_and_the_end,
     a_follower_with_nothing_left_is_told_not_to_come_back,

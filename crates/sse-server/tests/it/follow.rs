@@ -2,28 +2,9 @@
 
 use serde_json::json;
 
-use crate::harness::{Stream, StreamPath, also_compressed_in_http2, on_all_paths};
+use crate::harness::{Stream, StreamPath, on_all_paths_and_compressed_in_http2};
 
-on_all_paths![
-    a_follower_gets_its_own_topic_only,
-    several_topics_come_in_the_order_of_their_ids,
-    a_template_follows_topics_there_are_and_will_be,
-    a_star_follows_everything,
-    a_topic_named_in_several_ways_comes_once,
-    an_event_of_several_topics_comes_once,
-    any_text_names_a_topic,
-    an_envelope_tells_the_topic,
-    an_envelope_tells_the_first_topic_that_is_followed,
-    an_envelope_keeps_the_retry,
-    every_line_of_data_is_a_line_of_its_own,
-    fields_come_in_a_fixed_order,
-    a_large_event_arrives_whole,
-    a_hot_topic_reaches_all_its_followers,
-    private_events_are_not_for_everybody,
-    unknown_parameters_do_no_harm,
-    what_cannot_be_followed_is_refused,
-];
-also_compressed_in_http2![
+on_all_paths_and_compressed_in_http2![
     a_follower_gets_its_own_topic_only,
     several_topics_come_in_the_order_of_their_ids,
     a_template_follows_topics_there_are_and_will_be,

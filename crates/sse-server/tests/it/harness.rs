@@ -117,7 +117,7 @@ macro_rules! also_compressed_in_http2 {
 }
 pub(crate) use also_compressed_in_http2;
 
-/// A test of each function for every [`StreamPath`] but the last.
+/// A test of each function for every [`StreamPath`] but the one compressed in HTTP/2.
 macro_rules! on_all_paths {
     ($($name:ident),+ $(,)?) => {
         crate::harness::on_both_paths![$($name),+];
@@ -127,6 +127,15 @@ macro_rules! on_all_paths {
     };
 }
 pub(crate) use on_all_paths;
+
+/// The same with that one.
+macro_rules! on_all_paths_and_compressed_in_http2 {
+    ($($name:ident),+ $(,)?) => {
+        crate::harness::on_all_paths![$($name),+];
+        crate::harness::also_compressed_in_http2![$($name),+];
+    };
+}
+pub(crate) use on_all_paths_and_compressed_in_http2;
 
 /// Waits until `fact` has a value.
 #[track_caller]

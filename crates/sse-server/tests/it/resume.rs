@@ -2,24 +2,9 @@
 
 use serde_json::json;
 
-use crate::harness::{Event, Stream, StreamPath, also_compressed_in_http2, on_all_paths};
+use crate::harness::{Event, Stream, StreamPath, on_all_paths_and_compressed_in_http2};
 
-on_all_paths![
-    resumes_after_last_event_id,
-    resumes_by_every_name_of_the_parameter,
-    the_header_wins_over_the_query,
-    an_empty_id_asks_for_nothing,
-    earliest_asks_for_all_that_is_kept,
-    resumes_after_a_publishers_own_id,
-    replay_and_live_events_meet_without_a_seam,
-    one_id_positions_a_stream_in_all_its_topics,
-    what_the_ring_no_longer_has_is_a_gap,
-    an_id_nobody_knows_is_a_gap,
-    an_id_of_the_future_is_a_gap,
-    a_gap_is_told_once,
-    a_restart_is_a_gap,
-];
-also_compressed_in_http2![
+on_all_paths_and_compressed_in_http2![
     resumes_after_last_event_id,
     resumes_by_every_name_of_the_parameter,
     the_header_wins_over_the_query,

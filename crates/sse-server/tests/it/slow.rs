@@ -2,19 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Server, Stream, StreamPath, also_compressed_in_http2, on_all_paths};
+use crate::harness::{Server, Stream, StreamPath, on_all_paths_and_compressed_in_http2};
 
-on_all_paths![
-    who_takes_nothing_is_cut_after_the_write_timeout,
-    who_lags_and_does_not_read_is_evicted_and_can_resume,
-    who_lags_on_several_topics_is_evicted_as_well,
-    who_lags_beyond_what_is_kept_is_evicted,
-    who_keeps_reading_survives_any_burst,
-    nobody_waits_for_a_slow_neighbour,
-    the_skip_policy_tells_of_the_gap,
-    the_latest_policy_sends_the_newest,
-];
-also_compressed_in_http2![
+on_all_paths_and_compressed_in_http2![
     who_takes_nothing_is_cut_after_the_write_timeout,
     who_lags_and_does_not_read_is_evicted_and_can_resume,
     who_lags_on_several_topics_is_evicted_as_well,

@@ -3,15 +3,9 @@
 use std::time::Duration;
 
 use super::{follow, publish};
-use crate::harness::{Item, StreamPath, also_compressed_in_http2, on_all_paths};
+use crate::harness::{Item, StreamPath, on_all_paths_and_compressed_in_http2};
 
-on_all_paths![
-    a_closed_topic_ends_in_silence,
-    a_drain_ends_in_silence,
-    signals_can_be_asked_for,
-    a_subscriber_that_was_left_behind_is_cut
-];
-also_compressed_in_http2![
+on_all_paths_and_compressed_in_http2![
     a_closed_topic_ends_in_silence,
     a_drain_ends_in_silence,
     signals_can_be_asked_for,
