@@ -39,7 +39,7 @@ pub use command::Command;
 pub use fault::{ConfigError, Fault, Origin};
 pub use log_command::{LogAction, LogArgs};
 pub use network::Network;
-pub use otlp::OtlpEndpoint;
+pub use otlp::{OtlpEndpoint, ServiceName};
 pub use print::reference_markdown;
 pub(crate) use reload::Stamps;
 pub use reload::{Reloaded, Reloader};

@@ -80,7 +80,8 @@ impl Tracer {
     pub(crate) fn new(config: &Config, signals: &Signals) -> io::Result<Option<Self>> {
         let Some(endpoint) = &config.otlp_endpoint else { return Ok(None) };
         let (spans, waiting) = mpsc::channel(WAITING_MAX);
-        let exporter = Mutex::new(Some(Exporter::new(endpoint, waiting, signals.clone())?));
+        let exporter =
+            Mutex::new(Some(Exporter::new(endpoint, config.otlp_service_name.clone(), waiting, signals.clone())?));
         Ok(Some(Self { ratio: config.trace_ratio.get(), spans, signals: signals.clone(), exporter }))
     }
 

@@ -142,7 +142,11 @@ pub fn bare(program: &str) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if text.starts_with("SSE_") || text.to_ascii_lowercase().ends_with("_proxy") || text.starts_with("CARGO") {
+        if text.starts_with("SSE_")
+            || text.starts_with("OTEL_")
+            || text.to_ascii_lowercase().ends_with("_proxy")
+            || text.starts_with("CARGO")
+        {
             command.env_remove(name);
         }
     }

@@ -89,7 +89,8 @@ impl Server {
         }
         // Settings of whoever runs this are not the server's.
         let surroundings = std::env::vars_os().map(|(name, _)| name);
-        for name in surroundings.filter(|name| name.to_string_lossy().starts_with("SSE_")) {
+        let is_setting = |name: &str| name.starts_with("SSE_") || name.starts_with("OTEL_");
+        for name in surroundings.filter(|name| is_setting(&name.to_string_lossy())) {
             command.env_remove(name);
         }
         command.args(["--listen", listen, "--admin-listen", "127.0.0.1:0", "--drain-window", "0", "--ready-file"]);
@@ -209,7 +210,8 @@ pub fn program() -> PathBuf {
     workspace::target().join("release").join("sse-server")
 }
 
-fn addresses(ready: &str) -> Option<(Vec<SocketAddr>, SocketAddr)> {
+/// The public addresses and the admin listener's, from what a ready file says.
+pub fn addresses(ready: &str) -> Option<(Vec<SocketAddr>, SocketAddr)> {
     let ready: Value = serde_json::from_str(ready).ok()?;
     let address = |value: &Value| value.as_str()?.parse().ok();
     let listen: Option<Vec<SocketAddr>> = ready["listen"].as_array()?.iter().map(address).collect();

@@ -123,7 +123,7 @@ impl<'a> Surroundings<'a> {
     pub(super) fn layers(&self, flags: Entries, faults: &mut Vec<Fault>) -> Layers {
         let environment = self.environment(faults);
         let file = self.file(&[&environment, &flags], faults);
-        let rows = self.rows(SETTINGS, [file.settings, environment, flags.clone(), self.sockets()]);
+        let rows = self.rows(SETTINGS, [self.others(), file.settings, environment, flags.clone(), self.sockets()]);
         let (topics, origins) = self.topics(file.topics, faults);
         Layers { rows, topics, origins, flags }
     }
@@ -148,6 +148,17 @@ impl<'a> Surroundings<'a> {
             }
         }
         SETTINGS.iter().filter_map(|setting| Some((setting, self.variable(setting)?))).collect()
+    }
+
+    /// What variables say that are not this server's own. An empty one counts as unset, as their specifications have it.
+    fn others(&self) -> Entries {
+        let given = |setting: &'static Setting| {
+            let name = setting.rules.or_variable?;
+            let text = (self.env)(name).filter(|text| !text.trim().is_empty())?;
+            let origin = Origin::Environment(name.to_owned());
+            Some((setting, Given { items: vec![Item { text, origin: origin.clone() }], origin }))
+        };
+        SETTINGS.iter().filter_map(given).collect()
     }
 
     fn variable(&self, setting: &Setting) -> Option<Given> {

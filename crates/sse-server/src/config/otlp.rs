@@ -1,4 +1,4 @@
-//! Where traces are sent.
+//! Where traces are sent, and in whose name.
 
 use super::value::{Scalar, Wrong};
 
@@ -33,6 +33,31 @@ impl Scalar for OtlpEndpoint {
             ));
         }
         Ok(Self(text.into()))
+    }
+
+    fn text(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+/// What a server is called among others.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServiceName(Box<str>);
+
+impl ServiceName {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Scalar for ServiceName {
+    const NAME: &'static str = "NAME";
+    const EXPECTS: &'static str = "a name of up to 255 bytes without control characters";
+
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        let is_name = !text.is_empty() && text.len() <= 255 && !text.chars().any(char::is_control);
+        if is_name { Ok(Self(text.into())) } else { Err(Wrong::default()) }
     }
 
     fn text(&self) -> String {

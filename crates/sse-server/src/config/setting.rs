@@ -67,6 +67,8 @@ pub(crate) struct Rules {
     pub(super) at_most: Option<&'static str>,
     /// Whether the file may set it.
     pub(super) in_file: bool,
+    /// A variable that programs of other makers read as well. It counts where no layer says anything.
+    pub(super) or_variable: Option<&'static str>,
 }
 
 /// Where the value comes from when no layer gives one.
@@ -82,7 +84,7 @@ pub(super) enum Default {
 
 /// No value unless a layer gives one.
 pub(super) const fn nothing() -> Rules {
-    Rules { default: Default::Nothing, name: None, at_least: None, at_most: None, in_file: true }
+    Rules { default: Default::Nothing, name: None, at_least: None, at_most: None, in_file: true, or_variable: None }
 }
 
 /// This text unless a layer gives another.
@@ -110,6 +112,10 @@ impl Rules {
 
     pub(super) const fn not_in_file(self) -> Self {
         Self { in_file: false, ..self }
+    }
+
+    pub(super) const fn or_variable(self, name: &'static str) -> Self {
+        Self { or_variable: Some(name), ..self }
     }
 
     fn default_item(&self, key: &str, machine: &Machine) -> Vec<Item> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::backplane::{BackplaneUrl, StreamName};
 use super::machine::Machine;
 use super::network::Network;
-use super::otlp::OtlpEndpoint;
+use super::otlp::{OtlpEndpoint, ServiceName};
 use super::setting::{default, machine, nothing, settings};
 use super::token::{ClaimText, CookieName, JwksUrl, JwtAlg, JwtKey, OriginPattern, RequiredClaims};
 use super::topic::TopicRule;
@@ -224,8 +224,11 @@ settings! {
     }
 
     "Traces" {
-        /// An OpenTelemetry collector that requests to publish and to follow are told of, by OTLP over HTTP in JSON.
-        otlp_endpoint: Option<OtlpEndpoint> = nothing(), restart;
+        /// An OpenTelemetry collector that requests to publish and to follow are told of, by OTLP over HTTP in JSON. Unless
+        /// set anywhere, it is what `OTEL_EXPORTER_OTLP_ENDPOINT` says.
+        otlp_endpoint: Option<OtlpEndpoint> = nothing().or_variable("OTEL_EXPORTER_OTLP_ENDPOINT"), restart;
+        /// What traces call this server; unless set anywhere, as `OTEL_SERVICE_NAME` says.
+        otlp_service_name: ServiceName = default("sse-server").or_variable("OTEL_SERVICE_NAME"), restart;
         /// The share of requests that are traced. One with a `traceparent` is traced as that says.
         trace_ratio: Ratio = default("1"), restart;
     }

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::{Outcome, Span};
 use crate::access::connector;
-use crate::config::OtlpEndpoint;
+use crate::config::{OtlpEndpoint, ServiceName};
 use crate::signals::Signals;
 
 /// Spans that leave in one request.
@@ -34,6 +34,7 @@ const TELL_EVERY: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Exporter {
     uri: Uri,
+    service: ServiceName,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     waiting: mpsc::Receiver<Span>,
     signals: Signals,
@@ -43,10 +44,15 @@ pub(super) struct Exporter {
 impl Exporter {
     /// # Errors
     /// When the address is none, or the system's certificates cannot be had.
-    pub(super) fn new(endpoint: &OtlpEndpoint, waiting: mpsc::Receiver<Span>, signals: Signals) -> io::Result<Self> {
+    pub(super) fn new(
+        endpoint: &OtlpEndpoint,
+        service: ServiceName,
+        waiting: mpsc::Receiver<Span>,
+        signals: Signals,
+    ) -> io::Result<Self> {
         let uri: Uri = endpoint.traces().parse().map_err(io::Error::other)?;
         let client = Client::builder(TokioExecutor::new()).build(connector(&uri)?);
-        Ok(Self { uri, client, waiting, signals, told_at: None })
+        Ok(Self { uri, service, client, waiting, signals, told_at: None })
     }
 
     /// Sends until nobody begins spans any more.
@@ -54,7 +60,7 @@ impl Exporter {
         let mut batch = Vec::new();
         while self.gather(&mut batch).await {
             let count = batch.len() as u64;
-            let body = serde_json::to_vec(&document(&batch)).unwrap_or_default();
+            let body = serde_json::to_vec(&document(&self.service, &batch)).unwrap_or_default();
             batch.clear();
             match tokio::time::timeout(SEND_MAX, self.send(body.into())).await {
                 Ok(Ok(())) => self.signals.spans_exported(count),
@@ -101,11 +107,11 @@ impl Exporter {
 }
 
 /// An `ExportTraceServiceRequest`.
-fn document(batch: &[Span]) -> Value {
+fn document(service: &ServiceName, batch: &[Span]) -> Value {
     let attribute = |key: &str, value: Value| json!({ "key": key, "value": value });
     let text = |key: &str, value: &str| attribute(key, json!({ "stringValue": value }));
     let resource = json!({ "attributes": [
-        text("service.name", "sse-server"),
+        text("service.name", service.as_str()),
         text("service.version", env!("CARGO_PKG_VERSION")),
     ]});
     json!({ "resourceSpans": [{

@@ -50,7 +50,8 @@ impl Command {
     fn spawn(args: &[&str], out: Stdio) -> Self {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sse-server"));
         command.args(args).stdout(out);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"SSE_")) {
+        let is_setting = |name: &[u8]| name.starts_with(b"SSE_") || name.starts_with(b"OTEL_");
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_setting(name.as_encoded_bytes())) {
             command.env_remove(name);
         }
         Self::of(command)

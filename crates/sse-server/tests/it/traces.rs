@@ -8,16 +8,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use crate::harness::{Server, StreamPath, eventually, on_both_paths};
+use crate::harness::{Launch, Server, StreamPath, eventually, on_both_paths};
 
 on_both_paths![publishing_and_connecting_are_traced];
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 /// A collector that takes traces by HTTP, in JSON.
+#[derive(Clone)]
 struct Collector {
     addr: SocketAddr,
     spans: Arc<Mutex<Vec<Value>>>,
+    /// Whose they were.
+    services: Arc<Mutex<Vec<Value>>>,
     is_silent: Arc<AtomicBool>,
 }
 
@@ -25,12 +28,12 @@ impl Collector {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
-        let collector = Self { addr, spans: Arc::default(), is_silent: Arc::default() };
-        let (spans, is_silent) = (collector.spans.clone(), collector.is_silent.clone());
+        let collector = Self { addr, spans: Arc::default(), services: Arc::default(), is_silent: Arc::default() };
+        let taker = collector.clone();
         std::thread::spawn(move || {
             for socket in listener.incoming().map_while(Result::ok) {
-                let (spans, is_silent) = (spans.clone(), is_silent.clone());
-                std::thread::spawn(move || take_requests(socket, &spans, &is_silent));
+                let taker = taker.clone();
+                std::thread::spawn(move || taker.take_requests(socket));
             }
         });
         collector
@@ -46,36 +49,37 @@ impl Collector {
             |span: &&Value| span["name"] == name && attribute(span, "http.response.status_code")["intValue"] == status;
         eventually(&format!("{name} with {status}"), || self.spans.lock().iter().find(is_it).cloned())
     }
+
+    /// Answers requests on one connection, until it ends.
+    fn take_requests(&self, mut socket: TcpStream) {
+        let mut bytes = Vec::new();
+        let mut buffer = [0; 64 * 1024];
+        loop {
+            let Ok(count @ 1..) = socket.read(&mut buffer) else { return };
+            bytes.extend_from_slice(&buffer[..count]);
+            let Some(head_len) = bytes.windows(4).position(|end| end == b"\r\n\r\n").map(|at| at + 4) else { continue };
+            let head = String::from_utf8(bytes[..head_len].to_vec()).unwrap().to_ascii_lowercase();
+            assert!(
+                head.starts_with("post /v1/traces http/1.1\r\n")
+                    && head.contains("\r\ncontent-type: application/json\r\n")
+            );
+            let length = head.split("\r\ncontent-length: ").nth(1).unwrap().split('\r').next().unwrap();
+            let Some(body) = bytes.get(head_len..head_len + length.parse::<usize>().unwrap()) else { continue };
+            let document: Value = serde_json::from_slice(body).unwrap();
+            let of_resource = &document["resourceSpans"][0];
+            self.services.lock().push(attribute(&of_resource["resource"], "service.name")["stringValue"].clone());
+            self.spans.lock().extend_from_slice(of_resource["scopeSpans"][0]["spans"].as_array().unwrap());
+            bytes.clear();
+            if !self.is_silent.load(Ordering::SeqCst) {
+                socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").unwrap();
+            }
+        }
+    }
 }
 
 fn attribute(span: &Value, key: &str) -> Value {
     let attributes = span["attributes"].as_array().unwrap();
     attributes.iter().find(|attribute| attribute["key"] == key).map_or(Value::Null, |found| found["value"].clone())
-}
-
-/// Answers requests on one connection, until it ends.
-fn take_requests(mut socket: TcpStream, spans: &Mutex<Vec<Value>>, is_silent: &AtomicBool) {
-    let mut bytes = Vec::new();
-    let mut buffer = [0; 64 * 1024];
-    loop {
-        let Ok(count @ 1..) = socket.read(&mut buffer) else { return };
-        bytes.extend_from_slice(&buffer[..count]);
-        let Some(head_len) = bytes.windows(4).position(|end| end == b"\r\n\r\n").map(|at| at + 4) else { continue };
-        let head = String::from_utf8(bytes[..head_len].to_vec()).unwrap().to_ascii_lowercase();
-        assert!(
-            head.starts_with("post /v1/traces http/1.1\r\n") && head.contains("\r\ncontent-type: application/json\r\n")
-        );
-        let length = head.split("\r\ncontent-length: ").nth(1).unwrap().split('\r').next().unwrap();
-        let Some(body) = bytes.get(head_len..head_len + length.parse::<usize>().unwrap()) else { continue };
-        let document: Value = serde_json::from_slice(body).unwrap();
-        let of_resource = &document["resourceSpans"][0];
-        assert_eq!(of_resource["resource"]["attributes"][0]["value"]["stringValue"], "sse-server");
-        spans.lock().extend_from_slice(of_resource["scopeSpans"][0]["spans"].as_array().unwrap());
-        bytes.clear();
-        if !is_silent.load(Ordering::SeqCst) {
-            socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").unwrap();
-        }
-    }
 }
 
 fn publishing_and_connecting_are_traced(path: StreamPath) {
@@ -103,6 +107,7 @@ fn publishing_and_connecting_are_traced(path: StreamPath) {
     server.wait_for_metric("sse_trace_spans_exported_total", 3.0);
     let spans = collector.spans.lock().len();
     assert_eq!(spans, 3, "one was not to be traced");
+    assert!(collector.services.lock().iter().all(|name| name == "sse-server"));
 }
 
 #[test]
@@ -113,6 +118,17 @@ fn without_a_share_only_traced_requests_are() {
     server.post("/events/a", "x").field("traceparent", format!("00-{TRACE}-00f067aa0ba902b7-01")).send();
     assert_eq!(collector.span("publish", "200")["traceId"], TRACE);
     assert_eq!(collector.spans.lock().len(), 1);
+}
+
+/// As those who give many programs their settings at once expect.
+#[test]
+fn variables_of_opentelemetry_name_the_collector_and_the_server() {
+    let collector = Collector::start();
+    let launch = Launch::new(&[]).environment("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", collector.addr));
+    let server = launch.environment("OTEL_SERVICE_NAME", "shop").start();
+    server.publish("a", "x");
+    collector.span("publish", "200");
+    assert_eq!(*collector.services.lock(), ["shop"]);
 }
 
 /// Nobody waits for it, and what it does not take is counted.

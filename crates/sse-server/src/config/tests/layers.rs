@@ -98,6 +98,7 @@ log_level = "info"
 
 # Traces
 otlp_endpoint = "off"
+otlp_service_name = "sse-server"
 trace_ratio = 1
 "#;
 
@@ -349,4 +350,22 @@ fn loads_from_the_process_surroundings() {
     assert_eq!(config.retry.as_secs(), 9);
     assert_eq!(config.shards.get(), 3);
     assert_eq!(config.topics.len(), 1);
+}
+
+/// Programs of any maker read these, so they are often there for all of a machine.
+#[test]
+fn variables_of_opentelemetry_count_below_all_layers() {
+    let env = &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318"), ("OTEL_SERVICE_NAME", "shop")];
+    let endpoint = r#"otlp_endpoint = "http://collector:4318""#;
+    check("", env, &[], &[endpoint, r#"otlp_service_name = "shop""#]);
+    check("otlp_endpoint = \"off\"", env, &["--otlp-service-name", "hub"], &[r#"otlp_service_name = "hub""#]);
+    check("", &[env[0], ("SSE_OTLP_ENDPOINT", "off")], &[], &[]);
+    check("", &[("OTEL_EXPORTER_OTLP_ENDPOINT", ""), ("OTEL_SERVICE_NAME", " ")], &[], &[]);
+    check(
+        "",
+        &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")],
+        &[],
+        &["OTEL_EXPORTER_OTLP_ENDPOINT: expected an address such as http://127.0.0.1:4318, or off, got \
+           `http://collector:4317` (4317 is for gRPC, and traces are sent by HTTP, for which collectors have 4318)"],
+    );
 }
