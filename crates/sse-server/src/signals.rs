@@ -151,6 +151,12 @@ impl Signals {
         counter!("sse_tls_reloads_total", "result" => result).increment(1);
     }
 
+    /// When the certificate in use is over, in seconds since 1970, if that can be read.
+    pub(crate) fn certificate_valid_until(&self, seconds: Option<i64>) {
+        let seconds = seconds.map_or(f64::NAN, |seconds| seconds as f64);
+        gauge!("sse_tls_certificate_expiration_timestamp_seconds").set(seconds);
+    }
+
     /// Changed settings were taken on, or not.
     pub(crate) fn config_reloaded(&self, is_good: bool) {
         counter!("sse_config_reloads_total", "result" => if is_good { "ok" } else { "failed" }).increment(1);

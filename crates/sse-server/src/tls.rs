@@ -64,6 +64,7 @@ impl Tls {
         let (Some(cert), Some(key)) = (&config.tls_cert, &config.tls_key) else { return Ok(None) };
         let certificate = ReloadingCertificate::load(cert.clone(), key.clone()).map_err(io::Error::other)?;
         let certificate = Arc::new(certificate);
+        signals.certificate_valid_until(certificate.valid_until());
         let config = server_config(certificate.clone()).map_err(io::Error::other)?;
         Ok(Some(Self {
             config: Arc::new(config),
@@ -137,6 +138,7 @@ impl Tls {
                 Ok(false) => (),
                 Ok(true) => {
                     self.signals.certificate_reloaded("ok");
+                    self.signals.certificate_valid_until(self.certificate.valid_until());
                     tracing::info!("the certificate was read again");
                 }
                 Err(error) => {

@@ -10,8 +10,9 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::Yard;
+use crate::certificate::Certificate;
 use crate::faults::asking::Asking;
-use crate::faults::bench::expect;
+use crate::faults::bench::{Bench, expect};
 use crate::faults::crowd::Crowd;
 use crate::faults::finding::Findings;
 use crate::faults::publisher::Publisher;
@@ -32,7 +33,8 @@ pub fn check(yard: &Yard, findings: &mut Findings) -> Result<()> {
     let data_dir = format!("--data-dir={}", yard.dir.join("data").display());
     let bounds = ["--lag-frames-max=16", "--lag-grace=200ms", "--ring-frames-max=64", "--write-timeout=1s"];
     let server = yard.start(&bench, &[], &[&[data_dir.as_str()], bounds.as_slice()].concat())?;
-    let prometheus = Prometheus::start(yard, &server)?;
+    let secure = secure(yard)?;
+    let prometheus = Prometheus::start(yard, &server, &secure)?;
     traffic(&server)?;
     expect("evictions", WAIT, || Ok(server.evictions("lagged")? + server.evictions("stalled")? > 0))?;
     expect("a scrape after them", WAIT, || {
@@ -42,7 +44,16 @@ pub fn check(yard: &Yard, findings: &mut Findings) -> Result<()> {
     judge_rules(&prometheus, findings)?;
     let stalled = prometheus.query("max_over_time(sse_log_stalled_seconds[1m])")?;
     findings.at_most("the log's thread comes round", stalled.first().copied().unwrap_or(f64::NAN), 3.0, "s");
+    secure.stop()?;
     server.stop()
+}
+
+/// Another server, for the metrics of TLS alone.
+fn secure(yard: &Yard) -> Result<Server> {
+    let dir = yard.dir.join("tls");
+    fs::create_dir_all(&dir)?;
+    let flags = Certificate::make(&dir)?.flags();
+    yard.start(&Bench::new("deploy", &dir, false, &[]), &[], &flags.each_ref().map(String::as_str))
 }
 
 /// Streams that get everything, one that reads nothing and is cut, one that resumes after an unknown id, a publish that is
@@ -133,23 +144,26 @@ fn metrics_of(query: &str) -> Vec<String> {
     words.filter(|word| word.starts_with("sse_") || word.starts_with("process_")).map(str::to_owned).collect()
 }
 
-/// A Prometheus that scrapes one server each second.
+/// A Prometheus that scrapes two servers each second.
 struct Prometheus {
     address: String,
     _process: Process,
 }
 
 impl Prometheus {
-    fn start(yard: &Yard, server: &Server) -> Result<Self> {
+    fn start(yard: &Yard, server: &Server, secure: &Server) -> Result<Self> {
         // Free a moment ago; should somebody else take it, the start fails and says so.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
         let config = yard.dir.join("prometheus.yml");
         let rules = Yard::deployed("prometheus/alerts.yml");
         let text = format!(
             "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [{}]\n\
-             scrape_configs: [{{job_name: {JOB}, static_configs: [{{targets: ['{}']}}]}}]\n",
+             scrape_configs:\n\
+             - {{job_name: {JOB}, static_configs: [{{targets: ['{}']}}]}}\n\
+             - {{job_name: {JOB}-tls, static_configs: [{{targets: ['{}']}}]}}\n",
             rules.display(),
-            server.admin
+            server.admin,
+            secure.admin
         );
         fs::write(&config, text)?;
         let mut command = Command::new("prometheus");
@@ -158,7 +172,7 @@ impl Prometheus {
         command.arg(format!("--web.listen-address={address}"));
         let process = Process::start(&mut command, &yard.dir.join("prometheus.log"))?;
         let prometheus = Self { address, _process: process };
-        expect("a first scrape", WAIT, || Ok(prometheus.query("up == 1").is_ok_and(|up| !up.is_empty())))?;
+        expect("a first scrape", WAIT, || Ok(prometheus.query("up == 1").is_ok_and(|up| up.len() == 2)))?;
         Ok(prometheus)
     }
 

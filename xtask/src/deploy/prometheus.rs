@@ -27,7 +27,10 @@ pub fn check(yard: &Yard, findings: &mut Findings) -> Result<()> {
     findings.all("alerts that a test raises", alerts.intersection(&raised).count(), alerts.len());
     findings.all("alerts that a test does not raise", alerts.intersection(&quiet).count(), alerts.len());
     // A rule that never fires must not pass: with the bounds out of reach the tests have to fail.
-    fs::write(yard.dir.join("alerts.yml"), rules.replace(" > ", " > 1e9 + ").replace(" == 0", " == 1e9"))?;
+    fs::write(
+        yard.dir.join("alerts.yml"),
+        rules.replace(" > ", " > 1e9 + ").replace(" < ", " < -1e9 + ").replace(" == 0", " == 1e9"),
+    )?;
     fs::write(yard.dir.join("alerts.test.yml"), tests)?;
     let broken = Command::new("promtool").current_dir(&yard.dir).args(["test", "rules", "alerts.test.yml"]).output()?;
     let said = String::from_utf8_lossy(&broken.stderr).into_owned() + &String::from_utf8_lossy(&broken.stdout);

@@ -83,12 +83,26 @@ impl ReloadingCertificate {
         *self.current.write() = Arc::new(read_pair(&self.cert, &self.key)?);
         Ok(true)
     }
+
+    /// When the first of the chain's certificates is over, in seconds since 1970.
+    pub(super) fn valid_until(&self) -> Option<i64> {
+        valid_until(&self.current.read().cert)
+    }
 }
 
 impl ResolvesServerCert for ReloadingCertificate {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.current.read().clone())
     }
+}
+
+/// What cannot be read is left out: clients judge it, not this.
+fn valid_until(chain: &[CertificateDer<'_>]) -> Option<i64> {
+    let until = |der: &CertificateDer<'_>| {
+        let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
+        Some(certificate.validity().not_after.timestamp())
+    };
+    chain.iter().filter_map(until).min()
 }
 
 fn read_pair(cert: &Path, key: &Path) -> Result<CertifiedKey, CertificateError> {
@@ -110,4 +124,24 @@ fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
         return Err(CertificateError::TooLarge { path: path.to_owned() });
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn certificate_until(year: i32) -> CertificateDer<'static> {
+        let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().der().clone()
+    }
+
+    #[test]
+    fn a_chain_is_valid_until_the_first_of_it_is_over() {
+        let [first, second] = [2030, 2049].map(certificate_until);
+        let junk = CertificateDer::from(vec![0x30, 0x03, 1, 2]);
+        assert_eq!(valid_until(&[second.clone(), junk.clone(), first]), Some(1_893_456_000));
+        assert_eq!(valid_until(&[second]), Some(2_493_072_000));
+        assert_eq!(valid_until(&[junk]), None);
+    }
 }

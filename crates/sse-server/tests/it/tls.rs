@@ -84,8 +84,9 @@ fn a_new_certificate_is_taken_and_a_broken_one_is_not() {
     let server = TlsServer::start("reload", &[]);
     let mut stream = server.follow("a");
     let first = server.files.der();
-    server.files.renew();
+    server.files.renew_until(2040);
     server.server.log.wait_for("the certificate was read again", |_| true);
+    server.server.wait_for_metric("sse_tls_certificate_expiration_timestamp_seconds", 2_208_988_800.0);
     assert_ne!(first, server.files.der());
     let second = server.files.der();
     // Who trusts the new one only is served, and nobody was dropped.
@@ -93,6 +94,7 @@ fn a_new_certificate_is_taken_and_a_broken_one_is_not() {
     assert!(read_through(&mut stream, "\n\n").ends_with("data: on\n\n"));
     fs::write(&server.files.cert, "no certificate").unwrap();
     server.server.log.wait_for("the certificate cannot be used; the one before stays", |_| true);
+    server.server.wait_for_metric("sse_tls_certificate_expiration_timestamp_seconds", 2_208_988_800.0);
     assert!(server.server.metric(r#"sse_tls_reloads_total{result="failed"}"#).is_some_and(|failed| failed >= 1.0));
     let trusting = client(&[second], &["http/1.1"]);
     let mut again = connect(server.server.addr(), trusting).unwrap();

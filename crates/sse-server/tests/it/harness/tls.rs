@@ -32,9 +32,16 @@ impl Files {
 
     /// Writes another certificate and key into the files.
     pub(crate) fn renew(&self) {
-        let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-        fs::write(&self.key, pair.signing_key.serialize_pem()).unwrap();
-        fs::write(&self.cert, pair.cert.pem()).unwrap();
+        self.renew_until(4096);
+    }
+
+    /// The same with a certificate that is over when this year begins.
+    pub(crate) fn renew_until(&self, year: i32) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        fs::write(&self.key, key.serialize_pem()).unwrap();
+        fs::write(&self.cert, params.self_signed(&key).unwrap().pem()).unwrap();
     }
 
     /// The certificate as it stands in its file.
