@@ -1,18 +1,18 @@
 //! cargo-deny: licences, sources, banned versions and advisories.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use crate::{program, workspace};
+use crate::{program, tools, workspace};
 
 /// The cargo-deny that `deny.toml` is written for.
 const VERSION: &str = "0.20.2";
 
 /// Checks the dependencies, installing cargo-deny first if this version of it is not there.
 pub fn run() -> Result<()> {
-    let deny = installed()?;
+    let deny = tools::installed("cargo-deny", VERSION)?;
     let check =
         |what: &[&str]| program::run(Command::new(&deny).current_dir(workspace::root()).arg("check").args(what));
     check(&["bans", "licenses", "sources"])?;
@@ -25,26 +25,8 @@ pub fn run() -> Result<()> {
     }
 }
 
-/// cargo-deny in `target/tools`, where neither the user's own tools nor the workspace's build are touched.
-fn installed() -> Result<PathBuf> {
-    let root = workspace::target().join("tools");
-    let deny = root.join("bin/cargo-deny");
-    if version_of(&deny).is_some_and(|version| version == VERSION) {
-        return Ok(deny);
-    }
-    // Unoptimised without debug information: it builds in a third of the time and takes a second to run.
-    let mut cargo = workspace::cargo(&["install", "cargo-deny", "--locked", "--debug", "--version", VERSION, "--root"]);
-    program::run(cargo.arg(&root).env("CARGO_PROFILE_DEV_DEBUG", "0")).context("installing cargo-deny")?;
-    Ok(deny)
-}
-
-fn version_of(deny: &PathBuf) -> Option<String> {
-    let output = Command::new(deny).arg("--version").output().ok()?;
-    Some(String::from_utf8(output.stdout).ok()?.trim().strip_prefix("cargo-deny ")?.to_owned())
-}
-
 /// Fetches the advisory database. The inner error is why it cannot be had here, which is no fault of the workspace.
-fn fetch_advisories(deny: &PathBuf) -> Result<Result<(), String>> {
+fn fetch_advisories(deny: &Path) -> Result<Result<(), String>> {
     // Behind a firewall that swallows packets a fetch would hang, so it gets a minute.
     let output = Command::new("timeout")
         .arg("60")

@@ -85,10 +85,7 @@ pub fn run(args: Args) -> Result<()> {
     let mut failed = 0;
     for part in &parts {
         let findings = examine(part, &server, folder.path())?;
-        for finding in findings.iter() {
-            let verdict = if finding.holds { "holds" } else { "DOES NOT HOLD" };
-            println!("{:<10} {:<64} {:<12} {:<20} {verdict}", part.name, finding.what, finding.gate, finding.measured);
-        }
+        findings.print(part.name);
         failed += usize::from(!findings.hold());
     }
     ensure!(failed == 0, "{failed} of {} parts do not hold", parts.len());

@@ -8,6 +8,7 @@ mod ci;
 mod clients;
 mod deny;
 mod deploy;
+mod dist;
 mod docs;
 mod faults;
 mod fuzz;
@@ -22,6 +23,7 @@ mod shuttle;
 mod sim;
 mod soak;
 mod tally;
+mod tools;
 mod workspace;
 
 use std::process::ExitCode;
@@ -56,6 +58,8 @@ enum Chore {
     Proxies(proxies::Args),
     /// Check the files of `deploy/` with the tools that read them: units, alert rules, the dashboard
     Deploy(deploy::Args),
+    /// Make what a release has: archives for glibc and musl, a package for Debian, checksums and a bill of materials
+    Dist(dist::Args),
     /// Try all that h2spec asks of a server of HTTP/2
     H2spec,
     /// Model-check the lock-free pieces
@@ -91,6 +95,7 @@ impl Chore {
             Self::Clients => clients::run(),
             Self::Proxies(args) => proxies::run(args),
             Self::Deploy(args) => deploy::run(args),
+            Self::Dist(args) => dist::run(args),
             Self::H2spec => h2spec::run(),
             Self::Loom => loom::run(),
             Self::Shuttle(args) => shuttle::run(args),

@@ -91,8 +91,8 @@ mod tests {
         chosen(&args).unwrap().iter().map(|kind| kind.name).collect()
     }
 
-    /// What else `deploy/` has, which `cargo xtask deploy` checks.
-    const OTHERS: &[&str] = &["grafana", "kubernetes", "prometheus", "systemd"];
+    /// What else `deploy/` has, which `cargo xtask deploy` and `cargo xtask dist` check.
+    const OTHERS: &[&str] = &["debian", "grafana", "kubernetes", "prometheus", "sse-server.toml", "systemd"];
 
     /// Each proxy of `deploy/` is started by a test and told of in the document.
     #[test]

@@ -44,11 +44,32 @@ const NEEDS: &[Need] = &[
     Need { command: "c++", package: "g++", why: "the engine of the fuzz targets" },
 ];
 
-/// Installs what is missing, or says how to.
+/// What making a release takes besides.
+const NEEDS_OF_RELEASES: &[Need] = &[
+    Need { command: "musl-gcc", package: "musl-tools", why: "static binaries" },
+    Need { command: "objdump", package: "binutils", why: "what binaries ask for" },
+    Need { command: "dpkg-shlibdeps", package: "dpkg-dev", why: "what the package for Debian depends on" },
+    Need { command: "lintian", package: "lintian", why: "the package for Debian" },
+    Need { command: "ip", package: "iproute2", why: "the package for Debian, tried in a network of its own" },
+    Need { command: "curl", package: "curl", why: "the package for Debian, tried" },
+    Need { command: "man", package: "man-db", why: "the package for Debian, tried" },
+    Need { command: "systemd-sysusers", package: "systemd", why: "the package for Debian, tried" },
+];
+
+/// Installs what the tests need and what is missing, or says how to.
 pub fn run() -> Result<()> {
-    let missing: Vec<&Need> = NEEDS.iter().filter(|need| program::find(need.command).is_none()).collect();
+    provide(NEEDS)
+}
+
+/// The same for what making a release takes.
+pub fn run_for_releases() -> Result<()> {
+    provide(NEEDS_OF_RELEASES)
+}
+
+fn provide(needs: &'static [Need]) -> Result<()> {
+    let missing: Vec<&Need> = needs.iter().filter(|need| program::find(need.command).is_none()).collect();
     if missing.is_empty() {
-        println!("all {} programs that the tests need are there", NEEDS.len());
+        println!("all {} programs that this needs are there", needs.len());
         return Ok(());
     }
     for need in &missing {

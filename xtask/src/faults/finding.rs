@@ -87,6 +87,14 @@ impl Findings {
         self.findings.iter()
     }
 
+    /// Prints each finding, beside the name of what was judged.
+    pub fn print(&self, part: &str) {
+        for finding in &self.findings {
+            let verdict = if finding.holds { "holds" } else { "DOES NOT HOLD" };
+            println!("{part:<10} {:<64} {:<12} {:<20} {verdict}", finding.what, finding.gate, finding.measured);
+        }
+    }
+
     pub fn to_json(&self) -> Value {
         let finding = |f: &Finding| json!({"what": f.what, "gate": f.gate, "measured": f.measured, "holds": f.holds});
         json!({
