@@ -33,6 +33,7 @@ mod mount;
 mod namespace;
 mod power;
 mod press;
+mod profiled;
 pub mod publisher;
 mod rank;
 mod refusals;
@@ -162,6 +163,7 @@ const ROWS: &[Row] = &[
     Row { name: "L1", fault: "very many topics, and strangers' words", run: scrapers::series_are_bounded, broken_by: &[] },
     Row { name: "L3", fault: "50 scrapers that do not read", run: scrapers::slow_scrapers, broken_by: &[] },
     Row { name: "L6", fault: "nobody reads the log", run: unheard::is_no_ones_trouble, broken_by: &["--log-level=error"] },
+    Row { name: "profile", fault: "a profile is taken while events go out", run: profiled::shows_the_fan_out, broken_by: &[] },
     Row { name: "burst", fault: "5,000 events at once", run: hot::bursts, broken_by: &["--ring-frames-max=1000"] },
     Row { name: "full19k", fault: "19,000 streams in one process", run: full::very_many, broken_by: &["--connections-max=10000"] },
     Row { name: "presence", fault: "joining among 10,000 whose coming and going is announced", run: joining::costs_the_same_among_many, broken_by: &[] },

@@ -41,6 +41,10 @@ mod listener;
 pub mod logging;
 pub mod memory;
 mod presence;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod profile;
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+#[path = "profile/absent.rs"]
 mod profile;
 mod pulse;
 mod reload;

@@ -6,9 +6,12 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use hyper::StatusCode;
 use pprof::{ProfilerGuard, ProfilerGuardBuilder};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
+
+use crate::memory;
 
 mod encoding;
 
@@ -29,6 +32,16 @@ pub(crate) enum ProfileError {
     /// The system does not let it be taken.
     #[error("no profile can be taken: {0}")]
     Failed(String),
+}
+
+impl ProfileError {
+    /// What an answer says to programs.
+    pub(crate) fn status(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Busy => (StatusCode::CONFLICT, "profile_running"),
+            Self::Failed(_) => (StatusCode::SERVICE_UNAVAILABLE, "profile_unavailable"),
+        }
+    }
 }
 
 /// Takes a profile of the next `time`, as pprof reads it. Dropping the future ends it.
@@ -54,9 +67,12 @@ pub(crate) async fn take(time: Duration) -> Result<Bytes, ProfileError> {
 
 fn encode(guard: ProfilerGuard<'static>, began_at: SystemTime, time: Duration) -> Result<Bytes, ProfileError> {
     // Stopped only after the report: a report of a stopped profiler is empty.
-    let report = guard.report().build().map_err(failed)?;
+    let report = guard.report().build().map_err(failed);
     drop(guard);
-    Ok(encoding::encode(&report.data, PER_SECOND, began_at, time))
+    // Names come from a table that is larger than all that the process holds otherwise, and is rarely asked again.
+    backtrace::clear_symbol_cache();
+    memory::trim();
+    Ok(encoding::encode(&report?.data, PER_SECOND, began_at, time))
 }
 
 async fn off_the_runtime<T: Send + 'static>(

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use hyper::Response;
 use hyper::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue};
-use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 use crate::app::App;
 use crate::http::{Problem, ReplyBody, full, json, query_pairs};
 use crate::memory;
-use crate::profile::{self, ProfileError};
+use crate::profile;
 
 /// How long a profile is taken unless the request says.
 const SECONDS: u64 = 10;
@@ -18,11 +18,9 @@ const SECONDS_MAX: u64 = 45;
 
 /// Answers `GET /debug/pprof/profile?seconds=`.
 pub(super) async fn profile(query: &str) -> Result<Response<ReplyBody>, Problem> {
-    let profile = profile::take(Duration::from_secs(seconds(query)?)).await.map_err(|error| match error {
-        ProfileError::Busy => Problem::new(StatusCode::CONFLICT, "profile_running", error.to_string()),
-        ProfileError::Failed(_) => {
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "profile_unavailable", error.to_string())
-        }
+    let profile = profile::take(Duration::from_secs(seconds(query)?)).await.map_err(|error| {
+        let (status, reason) = error.status();
+        Problem::new(status, reason, error.to_string())
     })?;
     let mut response = Response::new(full(profile));
     let headers = response.headers_mut();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::harness::{Launch, Request, Server};
+use crate::harness::{Launch, Request, Server, eventually};
 
 #[test]
 fn a_server_that_listens_is_live_and_ready() {

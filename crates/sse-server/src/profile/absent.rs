@@ -1,0 +1,26 @@
+//! Where the C library cannot be walked through from a signal, as musl: no samples would be better than wrong ones, and that is said.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::StatusCode;
+
+/// Why there is no profile.
+#[derive(Debug, thiserror::Error)]
+#[error("this build takes no profiles: its C library does not let stacks be walked from a signal; builds for glibc do")]
+pub(crate) struct ProfileError;
+
+impl ProfileError {
+    /// What an answer says to programs.
+    pub(crate) fn status(&self) -> (StatusCode, &'static str) {
+        (StatusCode::NOT_IMPLEMENTED, "profile_unsupported")
+    }
+}
+
+/// Takes none.
+///
+/// # Errors
+/// Always.
+pub(crate) async fn take(_: Duration) -> Result<Bytes, ProfileError> {
+    Err(ProfileError)
+}
