@@ -13,7 +13,7 @@ use std::sync::Arc;
 use ::redis::{Cmd, Pipeline, Value, cmd};
 use bytes::Bytes;
 
-use self::fault::is_foreign_id;
+use self::fault::{foreign_id, is_foreign_id};
 use self::link::Link;
 use self::script::{Script, millis};
 use self::tail::Follower;
@@ -222,11 +222,10 @@ impl Store {
             return Err(error.into());
         }
         let text = reply::text(&answer)?;
-        let number = |id| reply::id_number(id).ok_or_else(reply::strange);
         Ok(match text.strip_prefix("known ") {
             Some(known) => Appended::Known(known.parse().map_err(|_| reply::strange())?),
             None if text == "reused" => Appended::KeyReused,
-            None => Appended::New(number(&text)?),
+            None => Appended::New(reply::id_number(&text).ok_or_else(foreign_id)?),
         })
     }
 

@@ -21,9 +21,17 @@ impl From<ServerError> for Fault {
 }
 
 /// The stream has an id that is none of ours, above which it cannot count.
+pub(super) fn foreign_id() -> Fault {
+    Fault::not_now("the stream counts on from an id of somebody else")
+}
+
 pub(super) fn is_foreign_id(fault: &Fault) -> bool {
-    let text = fault.error.to_string();
-    text.contains("smaller than the target stream top item") || text.contains("exhausted the last possible ID")
+    let EngineError::Unavailable(text) = &fault.error else { return false };
+    text.contains("smaller than the target stream top item")
+        || text.contains("exhausted the last possible ID")
+        // What `XADD` says where there is no next id.
+        || text.contains("Elements are too large to be stored")
+        || text.contains("id of somebody else")
 }
 
 fn of_code(code: &str, detail: &str) -> Fault {
@@ -40,7 +48,9 @@ fn of_code(code: &str, detail: &str) -> Fault {
             Fault { error: EngineError::Refused(format!("one of our keys is in use: {text}")), link: Fate::Kept }
         }
         "OOM" | "MISCONF" | "LOADING" | "BUSY" | "TRYAGAIN" | "NOREPLICAS" => Fault::not_now(text),
-        "ERR" if detail.starts_with("unknown command") => Fault::refused(text),
+        "ERR" if detail.starts_with("unknown command") || detail.contains("DB index is out of range") => {
+            Fault::refused(text)
+        }
         "ERR" if !detail.contains("max number of clients") => Fault::not_now(text),
         // READONLY, MOVED, ASK, CLUSTERDOWN, MASTERDOWN, NOSCRIPT, and what later versions say: a new connection finds out.
         _ => Fault::away(text),

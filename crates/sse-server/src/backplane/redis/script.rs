@@ -47,7 +47,9 @@ local function last_id(stream)
   end
 end
 local function number(id)
-  return tonumber(string.match(id, '^0%-(%d+)$'))
+  local given = tonumber(string.match(id, '^0%-(%d+)$'))
+  -- Where numbers here stop being exact, others must have counted.
+  if given and given < 9007199254740992 then return given end
 end
 ";
 
@@ -116,7 +118,7 @@ return 1
 ";
 
 /// `ARGV`: the greatest age, the most bytes. As our ids tell no time, the last number is noted from time to time. Answers with the
-/// last id.
+/// last id, also where nothing may be written just now.
 const TEND: &str = r"
 local last = last_id(KEYS[1])
 local at = number(last)
@@ -126,17 +128,17 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local age = tonumber(ARGV[1])
 local newest = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')
 if not newest[1] or (newest[1] ~= string.sub(last, 3) and tonumber(newest[2]) <= now - age / 64) then
-  redis.call('ZADD', KEYS[2], now, string.sub(last, 3))
+  redis.pcall('ZADD', KEYS[2], now, string.sub(last, 3))
 end
 local old = redis.call('ZREVRANGEBYSCORE', KEYS[2], string.format('%.0f', now - age), '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
 if old[1] then
-  redis.call('XTRIM', KEYS[1], 'MINID', string.format('0-%.0f', tonumber(old[1]) + 1))
-  redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. old[2])
+  redis.pcall('XTRIM', KEYS[1], 'MINID', string.format('0-%.0f', tonumber(old[1]) + 1))
+  redis.pcall('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. old[2])
 end
 local used = redis.pcall('MEMORY', 'USAGE', KEYS[1])
 if type(used) == 'number' and used > tonumber(ARGV[2]) then
   local kept = math.floor(redis.call('XLEN', KEYS[1]) * ARGV[2] / used)
-  redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', string.format('%.0f', kept))
+  redis.pcall('XTRIM', KEYS[1], 'MAXLEN', '~', string.format('%.0f', kept))
 end
 return last
 ";

@@ -20,7 +20,7 @@ macro_rules! contract {
     };
 }
 
-contract!([redis: super::Kind::Redis, redis_6: super::Kind::Redis6, nats: super::Kind::Nats] [
+contract!([redis: super::Kind::Redis, nats: super::Kind::Nats] [
     entries_are_numbered_from_one_in_their_order,
     a_range_is_read_within_its_bounds,
     large_entries_come_a_few_at_a_time,
@@ -30,11 +30,21 @@ contract!([redis: super::Kind::Redis, redis_6: super::Kind::Redis6, nats: super:
     followers_go_on_after_a_crash,
     what_is_too_much_is_dropped,
     what_is_too_old_is_dropped,
+    what_is_too_large_together_is_dropped,
     a_document_is_replaced_by_one_of_two,
     what_is_too_large_is_refused_alone,
     a_hung_engine_is_given_up,
     a_restarted_engine_is_found_again,
     an_engine_that_is_away_says_so,
+]);
+
+contract!([redis_6: super::Kind::Redis6] [
+    entries_are_numbered_from_one_in_their_order,
+    a_key_is_appended_once,
+    followers_go_on_after_a_crash,
+    what_is_too_much_is_dropped,
+    what_is_too_old_is_dropped,
+    what_is_too_large_is_refused_alone,
 ]);
 
 async fn entries_are_numbered_from_one_in_their_order(kind: Kind) {
@@ -193,6 +203,21 @@ async fn what_is_too_old_is_dropped(kind: Kind) {
     .await;
     assert_eq!(rig.append_one("c").await, 3);
     assert_eq!(rig.extent().await, Extent { first: 3, last: 3 });
+}
+
+async fn what_is_too_large_together_is_dropped(kind: Kind) {
+    let rig = Rig::start_with(kind, |settings| settings.retain_bytes = 2 << 20).await;
+    let mut tail = rig.engine.tail(0).await.unwrap();
+    let text = "x".repeat(10 << 10);
+    for _ in 0..10 {
+        assert!(rig.append(&[&*text; 100]).await.iter().all(Result::is_ok));
+    }
+    until("they are dropped", async || {
+        tail.next().await.unwrap();
+        let Extent { first, last } = rig.extent().await;
+        (last == 1000 && (700..=950).contains(&first)).then_some(())
+    })
+    .await;
 }
 
 async fn a_document_is_replaced_by_one_of_two(kind: Kind) {
