@@ -293,6 +293,10 @@ fn node(place: &str, number: usize, kind: EngineKind) -> Result<Node, AddressFau
         false => host.to_owned(),
     });
     let host = host.map_err(|_| AddressFault::Host(number))?.to_string();
+    // Some characters stand for several others, among which are commas.
+    if !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte)) {
+        return Err(AddressFault::Host(number));
+    }
     let port = match port.strip_prefix(':') {
         Some(digits) => digits.parse().ok().filter(|port| *port != 0).ok_or(AddressFault::Port(number))?,
         None if port.is_empty() => kind.port(),
