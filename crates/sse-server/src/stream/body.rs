@@ -4,40 +4,38 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::time::{Duration, Instant, SystemTime};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame as BodyFrame};
 use hyper::header::{CONNECTION, CONTENT_ENCODING, HeaderValue};
 use hyper::{Response, Version};
-use metrics::Histogram;
 use parking_lot::Mutex;
 use sse_hub::{Batch, Delivery, Subscription};
 use sse_wire::Frame;
 use tokio::time::Sleep;
 
-use super::{
-    EndReason, Framing, HEARTBEAT, Notices, Shape, Source, StreamInfo, StreamPlan, envelope_frame, reconnect_frame,
-    secrecy,
-};
-use crate::access::Token;
+use super::{EndReason, Framing, HEARTBEAT, Notices, Shape, Source, StreamInfo, StreamPlan, reconnect_frame};
 use crate::app::App;
 use crate::carrier::Carrier;
 use crate::compression::Secrecy;
-use crate::fan_out::FanOut;
 use crate::http::ReplyBody;
 use crate::roster::HyperPlace;
-use crate::signals::Signals;
 
 mod gzip;
 mod lane;
 mod lanes;
+mod shared;
+mod unsent;
+mod waker;
 
 use gzip::{Gzip, Polled};
 pub(crate) use lanes::BodyLanes;
 use lanes::BodySeat;
+pub(crate) use shared::{BodyStream, SharedStream};
+use unsent::{Form, Large, Unsent};
 
 /// The whole body for a client that is to come back later.
 pub(crate) fn busy_text(retry: Duration, notices: Notices) -> Bytes {
@@ -67,195 +65,6 @@ pub(crate) fn respond(app: &Arc<App>, carrier: &Carrier, plan: StreamPlan) -> Re
     *response.version_mut() = version;
     *response.headers_mut() = headers;
     response
-}
-
-/// What the body shares with the watch over its connection.
-pub(crate) type SharedStream = Arc<Mutex<BodyStream>>;
-
-/// The part of a body that may have to end without being asked.
-#[derive(Debug)]
-pub(crate) struct BodyStream {
-    pub(crate) subscription: Subscription,
-    pub(crate) token: Option<Arc<Token>>,
-    pub(crate) ended: Option<EndReason>,
-    /// Held until the socket has taken what the fan-out brought.
-    pub(crate) fan_out: Option<FanOut>,
-    /// When it gave bytes after which nobody has asked for more.
-    given_at: Option<Instant>,
-    /// How many those were.
-    given_bytes: usize,
-    /// When it gave bytes last.
-    wrote_at: Instant,
-    /// Since when the socket takes no more, where that is known.
-    pub(crate) blocked_since: Option<Instant>,
-    pub(crate) is_http2: bool,
-    pub(crate) is_compressed: bool,
-    /// When it is to end by plan, and why, as far as that is known.
-    end_at: Option<(Instant, EndReason)>,
-    waker: Arc<BodyWaker>,
-}
-
-impl BodyStream {
-    pub(crate) fn new(app: &App, subscription: Subscription, token: Option<Arc<Token>>) -> Self {
-        let mut stream = Self {
-            subscription,
-            token,
-            ended: None,
-            fan_out: None,
-            given_at: None,
-            given_bytes: 0,
-            wrote_at: Instant::now(),
-            blocked_since: None,
-            is_http2: false,
-            is_compressed: false,
-            end_at: None,
-            waker: BodyWaker::new(&app.signals),
-        };
-        if let Some(age) = app.times.connection_age_max {
-            stream.end_within(super::jittered(age, 0.1), EndReason::Age);
-        }
-        if let Some(life) = stream.token.as_ref().and_then(|token| token.life_left(SystemTime::now())) {
-            stream.end_within(life, EndReason::Expired);
-        }
-        stream.drain(app);
-        stream
-    }
-
-    /// Has it end by plan so long from now, if it would not before.
-    fn end_within(&mut self, time: Duration, reason: EndReason) {
-        // What is too far ahead to be told never comes.
-        let Some(at) = Instant::now().checked_add(time) else { return };
-        if self.end_at.is_none_or(|(before, _)| at < before) {
-            self.end_at = Some((at, reason));
-            self.waker.wake_by_ref();
-        }
-    }
-
-    /// Has it end at its turn in the drain, once that has begun.
-    pub(crate) fn drain(&mut self, app: &App) {
-        let window = *app.drain.borrow();
-        if let Some(window) = window {
-            self.end_within(window.mul_f64(fastrand::f64()), EndReason::Drain);
-        }
-    }
-
-    /// Has it end now, as an operator wants it to; false if it is ending already.
-    pub(crate) fn kick(&mut self) -> bool {
-        let is_open = self.ended.is_none() && !self.is_kicked();
-        if is_open {
-            self.end_within(Duration::ZERO, EndReason::Kicked);
-        }
-        is_open
-    }
-
-    fn gave(&mut self, bytes: usize, now: Instant) {
-        (self.given_at, self.given_bytes, self.wrote_at) = (Some(now), bytes, now);
-    }
-
-    pub(crate) fn is_kicked(&self) -> bool {
-        matches!(self.end_at, Some((_, EndReason::Kicked)))
-    }
-
-    /// How long nothing of what it gave has been taken.
-    pub(crate) fn blocked_for(&self) -> Option<Duration> {
-        self.given_at.or(self.blocked_since).map(|at| at.elapsed())
-    }
-
-    pub(crate) fn given_bytes(&self) -> usize {
-        self.given_bytes
-    }
-
-    /// How long it has not given anything.
-    pub(crate) fn quiet_for(&self) -> Duration {
-        self.wrote_at.elapsed()
-    }
-
-    /// Ends the stream if it has to end although it cannot be told; nothing of it has been taken for so long. Has it end by
-    /// plan if its token counts no longer.
-    pub(crate) fn end_overdue(&mut self, app: &App, blocked_for: Option<Duration>) -> Option<EndReason> {
-        let is_stalled = blocked_for.is_some_and(|time| time >= app.times.write_timeout);
-        let ungranted = self.token.as_deref().and_then(|token| app.access.ended(token));
-        let ungranted = ungranted.or_else(|| self.is_kicked().then_some(EndReason::Kicked));
-        let reason = match (self.subscription.is_evicted(), is_stalled, ungranted) {
-            (true, _, _) => EndReason::Lagged,
-            (_, true, _) => EndReason::Stalled,
-            (_, _, Some(reason)) if blocked_for.is_some() => reason,
-            (_, _, Some(reason)) => {
-                self.end_within(Duration::ZERO, reason);
-                return None;
-            }
-            (_, _, None) => return None,
-        };
-        self.ended = Some(reason);
-        Some(reason)
-    }
-
-    /// The same on HTTP/2, where nothing is asked for while the stream's window is shut. True if it has been ended.
-    pub(crate) fn end_overdue_alone(&mut self, app: &App) -> bool {
-        let reason = self.end_overdue(app, self.given_at.map(|at| at.elapsed()));
-        if reason == Some(EndReason::Lagged) {
-            // The hub counts an eviction when the subscriber is told, which this one never is.
-            app.signals.eviction(EndReason::Lagged.as_str());
-        }
-        reason.is_some()
-    }
-}
-
-/// Wakes the task that polls the body, and takes a share of the fan-out that it is woken for.
-#[derive(Debug)]
-struct BodyWaker {
-    fan_out_duration: Histogram,
-    woken: Mutex<Woken>,
-}
-
-#[derive(Debug, Default)]
-struct Woken {
-    task: Option<Waker>,
-    fan_out: Option<FanOut>,
-}
-
-impl BodyWaker {
-    fn new(signals: &Signals) -> Arc<Self> {
-        Arc::new(Self { fan_out_duration: signals.fan_out().clone(), woken: Mutex::default() })
-    }
-
-    /// Has `task` woken from now on, and gives up what the last wake brought.
-    fn arm(&self, task: &Waker) -> Option<FanOut> {
-        let mut woken = self.woken.lock();
-        if !woken.task.as_ref().is_some_and(|known| known.will_wake(task)) {
-            woken.task = Some(task.clone());
-        }
-        woken.fan_out.take()
-    }
-}
-
-impl Wake for BodyWaker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        let fan_out = FanOut::join(&self.fan_out_duration);
-        let mut woken = self.woken.lock();
-        woken.fan_out = fan_out.or(woken.fan_out.take());
-        let task = woken.task.clone();
-        drop(woken);
-        if let Some(task) = task {
-            task.wake();
-        }
-    }
-}
-
-/// What is pending leaves together, in pieces of this size: each is one DATA frame of HTTP/2. A larger event is a piece by
-/// itself, and shared by all who get it, so that a stream whose window is shut pins little (FAILURES C10).
-const PIECE_BYTES: usize = 16 * 1024;
-
-/// A batch of which so many items were given.
-struct Unsent {
-    batch: Batch,
-    given: usize,
-    /// Of the last item given, what is left for the next piece.
-    rest: Bytes,
 }
 
 /// A [`Subscription`] as a body.
@@ -331,7 +140,9 @@ impl StreamBody {
     /// The first bytes of a batch.
     fn begin_batch(&mut self, batch: Batch) -> Bytes {
         self.app.signals.delivered(batch.items().len());
-        self.unsent = Some(Unsent { batch, given: 0, rest: Bytes::new() });
+        let large = if self.gzip.is_some() { Large::InPieces } else { Large::Shared };
+        let form = Form { shape: self.shape, notices: self.notices, large };
+        self.unsent = Some(Unsent::new(batch, form));
         self.next_piece()
     }
 
@@ -345,42 +156,12 @@ impl StreamBody {
 
     /// The next bytes of what was read; none if all of it has been given.
     fn next_piece(&mut self) -> Bytes {
-        let Some(unsent) = &self.unsent else { return Bytes::new() };
-        let secrecy = secrecy(&unsent.batch);
-        let text = self.next_text();
-        self.own(text, secrecy)
-    }
-
-    /// The same as they are.
-    fn next_text(&mut self) -> Bytes {
         let Some(unsent) = &mut self.unsent else { return Bytes::new() };
-        if !unsent.rest.is_empty() {
-            return take_piece(&mut unsent.rest);
+        let (text, secrecy) = (unsent.next_text(), unsent.secrecy());
+        if text.is_empty() {
+            self.unsent = None;
         }
-        let mut piece = BytesMut::new();
-        while let Some(item) = unsent.batch.items().get(unsent.given) {
-            let text = match self.shape {
-                _ if item.is_end && self.notices == Notices::Off => Bytes::new(),
-                Shape::Plain => item.frame.text(),
-                Shape::Envelope => envelope_frame(item).text(),
-            };
-            if !piece.is_empty() && piece.len() + text.len() > PIECE_BYTES {
-                return piece.freeze();
-            }
-            unsent.given += 1;
-            let is_last = unsent.given == unsent.batch.items().len();
-            if piece.is_empty() && (is_last || text.len() >= PIECE_BYTES) {
-                if self.gzip.is_none() {
-                    return text;
-                }
-                // For this stream alone it is copied, and is not to be copied whole.
-                unsent.rest = text;
-                return take_piece(&mut unsent.rest);
-            }
-            piece.extend_from_slice(&text);
-        }
-        self.unsent = None;
-        piece.freeze()
+        self.own(text, secrecy)
     }
 
     /// What is read next, or the reason to end the stream; none if there is nothing yet.
@@ -424,7 +205,7 @@ impl StreamBody {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(first));
         }
-        if self.unsent.as_ref().is_some_and(|unsent| !unsent.rest.is_empty()) {
+        if self.unsent.as_ref().is_some_and(Unsent::is_within_event) {
             return Poll::Ready(Some(self.next_piece()));
         }
         let now = Instant::now();
@@ -469,12 +250,6 @@ impl StreamBody {
         }
         Poll::Pending
     }
-}
-
-/// The next piece of a text, and what is left of it.
-fn take_piece(rest: &mut Bytes) -> Bytes {
-    let len = rest.len().min(PIECE_BYTES);
-    rest.split_to(len)
 }
 
 /// A heartbeat that cannot be told when is looked for so often.
