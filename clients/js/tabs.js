@@ -13,7 +13,7 @@ import { Connection } from "./connection.js";
  *   | Message
  *   | { kind: "hello" }
  *   | { kind: "state", open: boolean, lastEventId: string | undefined }
- *   | { kind: "missing", after: string }
+ *   | { kind: "missing", after: string, more: number }
  *   | { kind: "found", events: EventMessage[] | undefined, lastEventId: string | undefined }
  *   | { kind: "leading" }
  * )} LetterBody
@@ -51,6 +51,8 @@ export class SharedConnection {
   #silenceMs;
   #watch;
   lastEventId;
+  /** Events seen since that one which have no id of their own. */
+  #more = 0;
 
   /**
    * @param {string} name what tabs that share have in common
@@ -160,7 +162,7 @@ export class SharedConnection {
         if (this.#connection) this.#post({ kind: "state", open: this.#isOpen, lastEventId: this.lastEventId, to: letter.from });
         break;
       case "missing":
-        if (this.#connection) this.#answer(letter.from, letter.after);
+        if (this.#connection) this.#answer(letter.from, letter.after, letter.more);
         break;
       case "state":
         this.lastEventId ??= letter.lastEventId;
@@ -171,7 +173,7 @@ export class SharedConnection {
         break;
       case "leading":
         // Whom this tab had asked is gone.
-        if (this.#isAsking && this.lastEventId !== undefined) this.#post({ kind: "missing", after: this.lastEventId });
+        if (this.#isAsking) this.#ask();
         break;
       case "event":
         this.#next(letter);
@@ -188,23 +190,27 @@ export class SharedConnection {
    */
   #next(message) {
     if (this.#isAsking) return;
-    // An event without an id of its own has that of the one before.
-    const hasOwnId = message.event.id !== message.previous;
-    const hasIt = hasOwnId && this.#recent.has(message.event.id);
+    const hasIt = !isWithoutId(message) && this.#recent.has(message.event.id);
     // A publisher may give an id twice: what follows the last event is the next one even then.
     if (message.previous === this.lastEventId && this.lastEventId !== undefined) return this.#take(message);
     if (hasIt) return;
     if (this.lastEventId === undefined) return this.#take(message);
     this.#isAsking = true;
-    this.#post({ kind: "missing", after: this.lastEventId });
+    this.#ask();
+  }
+
+  /** Asks the tab that leads for what this one misses. */
+  #ask() {
+    if (this.lastEventId !== undefined) this.#post({ kind: "missing", after: this.lastEventId, more: this.#more });
   }
 
   /**
    * @param {string} to
    * @param {string} after
+   * @param {number} more
    */
-  #answer(to, after) {
-    this.#post({ kind: "found", events: this.#recent.after(after), lastEventId: this.lastEventId, to });
+  #answer(to, after, more) {
+    this.#post({ kind: "found", events: this.#recent.after(after, more), lastEventId: this.lastEventId, to });
   }
 
   /**
@@ -216,7 +222,7 @@ export class SharedConnection {
     this.#isAsking = false;
     if (events === undefined) {
       const [requested, resumed_after] = [this.lastEventId ?? "", lastEventId ?? ""];
-      this.lastEventId = lastEventId;
+      [this.lastEventId, this.#more] = [lastEventId, 0];
       return this.#tell({ kind: "lost", gap: { requested, resumed_after, reason: "tabs" } });
     }
     for (const message of events) {
@@ -228,6 +234,7 @@ export class SharedConnection {
   #take(message) {
     if (message.kind === "event") {
       this.#recent.push(message);
+      this.#more = isWithoutId(message) ? this.#more + 1 : 0;
       this.lastEventId = message.event.id || undefined;
     }
     if (message.kind === "open") this.#isOpen = true;
@@ -269,12 +276,24 @@ class Recent {
   }
 
   /**
-   * What came after the event of this id, if that is known.
+   * What came after the event of this id and so many more without one, if that is known.
    *
    * @param {string} id
+   * @param {number} more
    */
-  after(id) {
-    const first = this.#events.findIndex((message) => message.previous === id);
-    return first === -1 ? undefined : this.#events.slice(first);
+  after(id, more) {
+    let first = this.#events.findIndex((message) => message.previous === id);
+    if (first === -1) return undefined;
+    for (; more > 0 && first < this.#events.length && isWithoutId(this.#events[first]); more--) first++;
+    return this.#events.slice(first);
   }
+}
+
+/**
+ * Whether an event has no id of its own: it has that of the one before.
+ *
+ * @param {EventMessage} message
+ */
+function isWithoutId(message) {
+  return message.event.id === (message.previous ?? "");
 }

@@ -257,6 +257,22 @@ describe("A tab that follows another", () => {
     close();
   });
 
+  it("says how many it has without an id since the last one", async () => {
+    const { tell, event, sees, asks, close, letters } = tab();
+    await asks({ kind: "hello" });
+    tell(event(undefined, "1"));
+    tell(event("1", "1"));
+    tell(event("1", "1"));
+    tell(event("2", "3"));
+    await asks({ kind: "missing", after: "1", more: 2 });
+    tell({ kind: "found", events: [event("1", "2"), event("2", "3")], lastEventId: "3", to: letters[0].from });
+    tell(event("4", "5"));
+    await asks({ kind: "missing", after: "3", more: 0 });
+    tell({ kind: "found", events: undefined, lastEventId: "5", to: letters[0].from });
+    await sees(["1", "1", "1", "2", "3", { requested: "3", resumed_after: "5", reason: "tabs" }]);
+    close();
+  });
+
   it("gets events without an id once, and is closed with the stream", async () => {
     const { stream, tell, event, sees, asks, close } = tab();
     await asks({ kind: "hello" });
@@ -266,6 +282,38 @@ describe("A tab that follows another", () => {
     await sees(["1", "1", "end"]);
     assert.equal(stream.state, "closed");
     close();
+  });
+});
+
+describe("A tab that leads", () => {
+  it("tells no tab again what that has, with an id or without", async () => {
+    Object.defineProperty(globalThis, "navigator", { value: { locks: { request: async (name, options, lead) => lead() } }, configurable: true });
+    const name = `test ${Math.random()}`;
+    const other = new BroadcastChannel(`sse ${name}`);
+    const text = "id: 1\ndata: a\n\ndata: b\n\ndata: c\n\nid: 2\ndata: d\n\ndata: e\n\n";
+    const letters = [];
+    other.onmessage = ({ data }) => letters.push(data);
+    const answer = (response) => streams(response, text);
+    await against(answer, { share: name }, async ({ events }) => {
+      if (events.length < 5) return false;
+      const asks = async (after, more, expected) => {
+        letters.length = 0;
+        other.postMessage({ kind: "missing", after, more, from: "other" });
+        const found = () => letters.find(({ kind, to }) => kind === "found" && to === "other");
+        await waitFor("an answer", () => found() !== undefined);
+        assert.deepEqual(found().events?.map(({ event }) => event.data), expected);
+      };
+      await asks("1", 0, ["b", "c", "d", "e"]);
+      await asks("1", 1, ["c", "d", "e"]);
+      await asks("1", 2, ["d", "e"]);
+      await asks("2", 0, ["e"]);
+      await asks("2", 1, []);
+      // It has had more of them over a connection of its own than this tab.
+      await asks("1", 9, ["d", "e"]);
+      await asks("unknown", 0, undefined);
+      return true;
+    });
+    other.close();
   });
 });
 
