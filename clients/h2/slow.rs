@@ -1,9 +1,12 @@
-//! Follows a stream in HTTP/2, slowly, by the release of h2 that its manifest names: `HOST:PORT PATH CODING MANNER MILLIS`.
+//! Follows a stream in HTTP/2, slowly, by the release of h2 that its manifest names: `HOST:PORT PATH CODING MANNER MILLIS
+//! FILE`.
 //!
-//! It pauses so many milliseconds before each read, by its manner of the `socket` or of the `body`. It says `open` once it
-//! is, and at the end in one line what came, and how it ended.
+//! It pauses so many milliseconds before each read, by its manner of the `socket` or of the `body`, and keeps the body as it
+//! comes in the file. It says `open` once it is, and at the end in one line what came, and how it ended.
 
+use std::fs::File;
 use std::future::Future;
+use std::io::{BufWriter, Write};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
@@ -18,7 +21,9 @@ use tokio::time::{Sleep, sleep};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [address, path, coding, manner, millis] = &args[..] else { bail!("HOST:PORT PATH CODING MANNER MILLIS") };
+    let [address, path, coding, manner, millis, file] = &args[..] else {
+        bail!("HOST:PORT PATH CODING MANNER MILLIS FILE")
+    };
     let pause = Duration::from_millis(millis.parse().context("MILLIS")?);
     let (of_socket, of_body) = match manner.as_str() {
         "socket" => (pause, Duration::ZERO),
@@ -27,19 +32,21 @@ async fn main() -> Result<()> {
     };
     let socket = TcpStream::connect(address.parse::<SocketAddr>()?).await.context("connecting")?;
     let socket = Slow { socket, pause: of_socket, sleep: Box::pin(sleep(Duration::ZERO)) };
-    let mut came = Came::default();
+    let kept = BufWriter::new(File::create(file).context("making the file")?);
+    let mut came = Came { pieces: 0, bytes: 0, kept };
     let followed = follow(socket, &format!("http://{address}{path}"), coding, of_body, &mut came).await;
     let how = followed.map_or_else(|error| format!("{error:#}"), |()| "whole".to_owned());
-    println!("{} pieces, {} bytes, {} events: {how}", came.pieces, came.bytes, came.events);
+    came.kept.flush().context("keeping the body")?;
+    println!("{} pieces, {} bytes: {how}", came.pieces, came.bytes);
     Ok(())
 }
 
-/// What came. Events are counted where they are not compressed.
-#[derive(Debug, Default)]
+/// What came.
+#[derive(Debug)]
 struct Came {
     pieces: usize,
     bytes: usize,
-    events: usize,
+    kept: BufWriter<File>,
 }
 
 async fn follow(socket: Slow, url: &str, coding: &str, pause: Duration, came: &mut Came) -> Result<()> {
@@ -51,17 +58,12 @@ async fn follow(socket: Slow, url: &str, coding: &str, pause: Duration, came: &m
     ensure!(answer.status() == 200, "answered {}", answer.status());
     println!("open");
     let mut body = answer.into_body();
-    let mut line_end = true;
     while let Some(piece) = body.data().await {
         let piece = piece?;
         body.flow_control().release_capacity(piece.len())?;
         came.pieces += 1;
         came.bytes += piece.len();
-        // Events have no empty lines within.
-        for byte in &piece {
-            came.events += usize::from(line_end && *byte == b'\n');
-            line_end = *byte == b'\n';
-        }
+        came.kept.write_all(&piece).context("keeping the body")?;
         sleep(pause).await;
     }
     Ok(())

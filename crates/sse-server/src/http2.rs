@@ -27,11 +27,13 @@ use crate::transport::Transport;
 
 mod io;
 mod scan;
+mod small_frames;
 mod tasks;
 mod watch;
 
 use io::ScannedIo;
 pub(crate) use scan::PREFACE;
+pub(crate) use small_frames::SmallFrames;
 use tasks::Tasks;
 pub(crate) use watch::Exchange;
 use watch::{ConnectionWatch, Overdue};

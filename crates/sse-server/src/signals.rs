@@ -39,6 +39,7 @@ pub(crate) struct Signals {
     frames_delivered: Counter,
     bytes_sent: Counter,
     bytes_saved: Counter,
+    bytes_filled: Counter,
     compressors: Gauge,
     compressed_streams: Gauge,
     fanout_duration: Histogram,
@@ -85,6 +86,7 @@ impl Signals {
             frames_delivered: counter!("sse_frames_delivered_total"),
             bytes_sent: counter!("sse_bytes_sent_total"),
             bytes_saved: counter!("sse_compression_saved_bytes_total"),
+            bytes_filled: counter!("sse_http2_filled_bytes_total"),
             compressors: gauge!("sse_compressors"),
             compressed_streams: gauge!("sse_compressed_streams"),
             fanout_duration: histogram!("sse_fanout_duration_seconds"),
@@ -273,6 +275,11 @@ impl Signals {
     /// Bytes of events that streams did not have to be sent, as they are compressed.
     pub(crate) fn saved(&self, bytes: usize) {
         self.bytes_saved.increment(bytes as u64);
+    }
+
+    /// Bytes of nothing, which small DATA frames were filled up with.
+    pub(crate) fn filled(&self, bytes: usize) {
+        self.bytes_filled.increment(bytes as u64);
     }
 
     /// Bytes that the sockets of streams took: heads, frames, heartbeats and their framing.

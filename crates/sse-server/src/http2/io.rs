@@ -45,6 +45,10 @@ impl ScannedIo {
             self.signals.connection_rejected(flood.as_str());
         }
         self.watch.received(self.scan.partial());
+        match self.scan.take_opened() {
+            0 => (),
+            bytes => self.watch.opened(bytes, now),
+        }
     }
 
     fn note(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {

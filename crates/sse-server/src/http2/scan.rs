@@ -1,5 +1,5 @@
-//! The frames of an HTTP/2 connection as they come in: whether one is overdue, and whether there are too many that ask for
-//! work without asking for anything.
+//! The frames of an HTTP/2 connection as they come in: whether one is overdue, whether there are too many that ask for
+//! work without asking for anything, and how much the client lets in.
 
 use std::time::Instant;
 
@@ -12,6 +12,7 @@ const HEADER_BYTES: usize = 9;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -76,6 +77,10 @@ pub(super) struct FrameScan {
     begun_at: Instant,
     control: Tokens,
     resets: Tokens,
+    /// By how much the connection's window grows, as far as it has come.
+    growth: u32,
+    /// By how much it grew that nobody has asked for.
+    opened: u64,
 }
 
 impl FrameScan {
@@ -89,6 +94,8 @@ impl FrameScan {
             begun_at: now,
             control: Tokens::full(&CONTROL, now),
             resets: Tokens::full(&RESETS, now),
+            growth: 0,
+            opened: 0,
         }
     }
 
@@ -100,6 +107,11 @@ impl FrameScan {
             Self { header, payload: 1.., .. } if header[3] == DATA => Some(Partial::Frame(self.begun_at)),
             _ => Some(Partial::Head(self.begun_at)),
         }
+    }
+
+    /// By how much the client has opened its connection's window since the last time.
+    pub(super) fn take_opened(&mut self) -> u64 {
+        std::mem::take(&mut self.opened)
     }
 
     /// Bytes went out, which a client may acknowledge.
@@ -121,6 +133,7 @@ impl FrameScan {
                 let len = bytes.len().min(*skipped);
                 *skipped -= len;
                 out.extend_from_slice(&bytes[..len]);
+                self.follow_window(&bytes[..len]);
                 bytes = &bytes[len..];
                 continue;
             }
@@ -134,6 +147,18 @@ impl FrameScan {
             }
         }
         Ok(())
+    }
+
+    /// Takes part of a payload, which may be by how much the connection's window grows.
+    fn follow_window(&mut self, payload: &[u8]) {
+        if self.header[3] != WINDOW_UPDATE || self.header[5..] != [0; 4] {
+            return;
+        }
+        self.growth = payload.iter().fold(self.growth, |growth, byte| growth << 8 | u32::from(*byte));
+        if self.payload == 0 {
+            // The first bit means nothing.
+            self.opened += u64::from(std::mem::take(&mut self.growth) & (u32::MAX >> 1));
+        }
     }
 
     fn begin_frame(&mut self, now: Instant) -> Result<(), Flood> {
@@ -236,6 +261,26 @@ mod tests {
         now += Duration::from_secs(2);
         assert_eq!(take(&mut scan, now, 40), Ok(()));
         assert_eq!(take(&mut scan, now, 1), Err(Flood::Control));
+    }
+
+    #[test]
+    fn it_is_known_how_much_more_a_client_lets_in() {
+        let update = |stream: u8, growth: u32| {
+            let header = [0, 0, 4, WINDOW_UPDATE, 0, 0, 0, 0, stream];
+            [&header[..], &growth.to_be_bytes()].concat()
+        };
+        for piece in [1, 5, 100] {
+            let now = Instant::now();
+            let mut scan = FrameScan::new(now);
+            let mut opened = |bytes: &[u8]| {
+                bytes.chunks(piece).for_each(|piece| scan.take(piece, now, &mut Vec::new()).unwrap());
+                scan.take_opened()
+            };
+            assert_eq!(opened(PREFACE), 0);
+            assert_eq!(opened(&[update(0, 70_000), update(0, 7)].concat()), 70_007);
+            assert_eq!(opened(&update(0, 1 << 31 | 5)), 5, "the first bit means nothing");
+            assert_eq!(opened(&[update(1, 9), frame(6, 0, &[0xff; 8]), frame(6, 0, &[])].concat()), 0);
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use slab::Slab;
 
 use super::scan::Flood;
-use super::{REQUESTS_MAX, WATCH_EVERY};
+use super::{REQUESTS_MAX, SmallFrames, WATCH_EVERY};
 use crate::app::App;
 use crate::connection::{HEAD_MAX, IDLE_MAX};
 use crate::gauge::{ConnectionPermit, Surplus};
@@ -23,6 +23,7 @@ const FRAME_MAX: Duration = Duration::from_secs(20);
 pub(super) struct ConnectionWatch {
     remote_addr: SocketAddr,
     permit: ConnectionPermit,
+    small_frames: Arc<SmallFrames>,
     inner: Mutex<Inner>,
 }
 
@@ -87,7 +88,8 @@ impl ConnectionWatch {
             partial_since: None,
             flood: None,
         };
-        Arc::new(Self { remote_addr, permit, inner: Mutex::new(inner) })
+        let small_frames = Arc::new(SmallFrames::new(Instant::now()));
+        Arc::new(Self { remote_addr, permit, small_frames, inner: Mutex::new(inner) })
     }
 
     /// A request has come.
@@ -108,6 +110,11 @@ impl ConnectionWatch {
     /// Bytes have come in; what of them has not come whole.
     pub(super) fn received(&self, partial: Option<Partial>) {
         self.inner.lock().partial_since = partial;
+    }
+
+    /// The client lets in so much more on its connection.
+    pub(super) fn opened(&self, bytes: u64, now: Instant) {
+        self.small_frames.opened(bytes, now);
     }
 
     /// The client sends too much of something.
@@ -216,7 +223,7 @@ impl Exchange {
 
     /// The request became a stream.
     pub(crate) fn watch(&self, stream: SharedStream) {
-        stream.lock().is_http2 = true;
+        stream.lock().is_on_http2(self.connection.small_frames.clone());
         if let Some(open) = self.connection.inner.lock().open.get_mut(self.key) {
             open.stream = Some(stream);
         }

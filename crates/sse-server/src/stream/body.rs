@@ -24,6 +24,7 @@ use crate::compression::Secrecy;
 use crate::http::ReplyBody;
 use crate::roster::HyperPlace;
 
+mod filler;
 mod gzip;
 mod lane;
 mod lanes;
@@ -31,6 +32,7 @@ mod shared;
 mod unsent;
 mod waker;
 
+use filler::{Matter, filled};
 use gzip::{Gzip, Polled};
 pub(crate) use lanes::BodyLanes;
 use lanes::BodySeat;
@@ -190,12 +192,32 @@ impl StreamBody {
         }
     }
 
+    /// The bytes as they leave.
+    fn give(&mut self, bytes: Bytes) -> Bytes {
+        let mut stream = self.stream.lock();
+        let now = Instant::now();
+        self.quiet_since = now;
+        let len = stream.leaves(bytes.len(), now);
+        // Behind the end nothing comes.
+        let is_filled = bytes.len() < len && stream.ended.is_none();
+        let given = if is_filled { self.filled(&bytes, len) } else { bytes };
+        stream.gave(given.len(), now);
+        given
+    }
+
+    fn filled(&self, bytes: &Bytes, len: usize) -> Bytes {
+        let matter = if self.gzip.is_some() { Matter::Blocks } else { Matter::Text };
+        let filled = filled(bytes, len, matter);
+        self.app.signals.filled(filled.len() - bytes.len());
+        filled
+    }
+
     /// The next bytes of the stream.
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let shared = self.stream.clone();
         let mut stream = shared.lock();
         stream.given_at = None;
-        if stream.is_http2 {
+        if stream.is_http2() {
             // What it gave last has left.
             stream.fan_out = None;
         }
@@ -269,12 +291,9 @@ impl Body for StreamBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<BodyFrame<Bytes>, Infallible>>> {
-        let bytes = std::task::ready!(self.poll_bytes(cx));
-        if let Some(bytes) = &bytes {
-            self.quiet_since = Instant::now();
-            self.stream.lock().gave(bytes.len(), self.quiet_since);
-        }
-        Poll::Ready(bytes.map(|bytes| Ok(BodyFrame::data(bytes))))
+        let Some(bytes) = std::task::ready!(self.poll_bytes(cx)) else { return Poll::Ready(None) };
+        let bytes = self.give(bytes);
+        Poll::Ready(Some(Ok(BodyFrame::data(bytes))))
     }
 }
 

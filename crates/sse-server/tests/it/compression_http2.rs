@@ -35,6 +35,10 @@ impl Client {
     fn open(server: &Server, window_bytes: u32) -> Self {
         let mut frames = Frames::open(server.addr(), &[(INITIAL_WINDOW, window_bytes)]);
         frames.send(frame(WINDOW_UPDATE, 0, 0, &(1_u32 << 30).to_be_bytes()));
+        Self::over(frames)
+    }
+
+    fn over(frames: Frames) -> Self {
         Self { frames, followers: BTreeMap::new(), next: 1 }
     }
 
@@ -164,6 +168,27 @@ fn every_stream_decodes_to_its_end_whatever_becomes_of_the_others() {
     }
     server.wait_for_metric("sse_compressed_streams", 0.0);
     server.wait_for_metric("sse_compressors", 0.0);
+}
+
+/// E7: clients that open no wide window have small frames filled up. That changes no text.
+#[test]
+fn frames_that_are_filled_decode_to_the_same() {
+    let server = Server::start(&["--compression-followers-min", "1"]);
+    let mut client = Client::open(&server, 1 << 20);
+    let mut narrow = Client::over(Frames::open(server.addr(), &[]));
+    let streams = [client.follow("/events/a", ""), narrow.follow("/events/a", "")];
+    server.wait_for_metric("sse_compressed_streams", 2.0);
+    let mut ids = Vec::new();
+    for n in 0..150 {
+        ids.push(server.publish("a", &tick(n)));
+        narrow.until(|all| all[&streams[1]].has(ids.last().unwrap()));
+    }
+    assert!(server.metric("sse_http2_filled_bytes_total").unwrap() > 10_000.0);
+    ids.push(server.close("a"));
+    for (client, stream) in [(&mut client, streams[0]), (&mut narrow, streams[1])] {
+        client.until(|all| all[&stream].has_ended);
+        client.followers[&stream].expect(&ids);
+    }
 }
 
 /// C10: one that lets nothing in pins little, and is cut by itself; the others go on.

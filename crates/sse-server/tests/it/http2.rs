@@ -93,7 +93,7 @@ fn one_stream_too_many_is_refused() {
     let mut told: Vec<u32> = Vec::new();
     while told.len() < 100 {
         let data = client.next_of(DATA);
-        if data.payload.ends_with(b"data: still here\n\n") {
+        if String::from_utf8_lossy(&data.payload).contains("data: still here\n\n") {
             told.push(data.stream);
         }
     }
@@ -294,6 +294,63 @@ fn what_a_slow_client_has_not_read_comes_in_few_frames() {
     let told: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
     assert_eq!(told, ids);
     assert!(frames < 30, "{frames} frames for {} bytes", text.len());
+}
+
+/// The same where each event has left before the next comes: what is unread must not be many small frames, of all streams
+/// together, whatever a client counts.
+#[test]
+fn small_frames_are_filled_before_a_slow_client_has_too_many() {
+    let server = Server::start(&[]);
+    let mut client = Frames::open(server.addr(), &[]);
+    client.send(frame(WINDOW_UPDATE, 0, 0, &(1_u32 << 20).to_be_bytes()));
+    let streams = [1, 3, 5];
+    streams.iter().for_each(|stream| client.ask(*stream, "GET", "/events/a"));
+    server.wait_for_metric("sse_connections_active", 3.0);
+    let mut unread = Unread::default();
+    for n in 0..200 {
+        let id = server.publish("a", &format!("{n}"));
+        let mut missing = streams.to_vec();
+        while !missing.is_empty() {
+            let data = client.next_of(DATA);
+            unread.count(data.payload.len());
+            let text = String::from_utf8(data.payload).unwrap();
+            if text.contains(&format!("id: {id}\ndata: {n}\n\n")) {
+                assert!(text.starts_with(&format!("id: {id}\n")) && text.ends_with("\n\n"), "{text:?}");
+                missing.retain(|stream| *stream != data.stream);
+            }
+        }
+    }
+    assert!(unread.largest < 25_600, "{unread:?}");
+    assert!(server.metric("sse_http2_filled_bytes_total").unwrap() > 50_000.0);
+}
+
+/// What the strictest client counts that has read nothing yet.
+#[derive(Debug, Default)]
+struct Unread {
+    lack: usize,
+    largest: usize,
+}
+
+impl Unread {
+    fn count(&mut self, bytes: usize) {
+        self.lack = (self.lack + 256).saturating_sub(bytes);
+        self.largest = self.largest.max(self.lack);
+    }
+}
+
+/// Browsers, which have no such bound, open wide windows.
+#[test]
+fn nothing_is_filled_for_a_wide_window() {
+    let server = Server::start(&[]);
+    let mut client = Frames::open(server.addr(), &[]);
+    client.send(frame(WINDOW_UPDATE, 0, 0, &(8_u32 << 20).to_be_bytes()));
+    client.ask(1, "GET", "/events/a");
+    client.next_of(DATA);
+    for n in 0..150 {
+        let id = server.publish("a", &format!("{n}"));
+        assert_eq!(client.text_through(1, "\n\n"), format!("id: {id}\ndata: {n}\n\n"));
+    }
+    assert_eq!(server.metric("sse_http2_filled_bytes_total"), Some(0.0));
 }
 
 /// D1 and D2 in HTTP/2, where the protocol has no deadlines.

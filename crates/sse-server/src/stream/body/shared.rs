@@ -11,6 +11,7 @@ use super::waker::BodyWaker;
 use crate::access::Token;
 use crate::app::App;
 use crate::fan_out::FanOut;
+use crate::http2::SmallFrames;
 use crate::stream::{EndReason, jittered};
 
 /// What the body shares with the watch over its connection.
@@ -32,7 +33,8 @@ pub(crate) struct BodyStream {
     wrote_at: Instant,
     /// Since when the socket takes no more, where that is known.
     pub(crate) blocked_since: Option<Instant>,
-    pub(crate) is_http2: bool,
+    /// Of its connection, if that is HTTP/2's.
+    small_frames: Option<Arc<SmallFrames>>,
     pub(crate) is_compressed: bool,
     /// When it is to end by plan, and why, as far as that is known.
     pub(super) end_at: Option<(Instant, EndReason)>,
@@ -50,7 +52,7 @@ impl BodyStream {
             given_bytes: 0,
             wrote_at: Instant::now(),
             blocked_since: None,
-            is_http2: false,
+            small_frames: None,
             is_compressed: false,
             end_at: None,
             waker: BodyWaker::new(&app.signals),
@@ -94,6 +96,20 @@ impl BodyStream {
 
     pub(super) fn gave(&mut self, bytes: usize, now: Instant) {
         (self.given_at, self.given_bytes, self.wrote_at) = (Some(now), bytes, now);
+    }
+
+    /// It is one of several on a connection.
+    pub(crate) fn is_on_http2(&mut self, small_frames: Arc<SmallFrames>) {
+        self.small_frames = Some(small_frames);
+    }
+
+    pub(super) fn is_http2(&self) -> bool {
+        self.small_frames.is_some()
+    }
+
+    /// How large a piece of so many bytes has to be made, which leaves then.
+    pub(super) fn leaves(&self, bytes: usize, now: Instant) -> usize {
+        self.small_frames.as_ref().map_or(bytes, |frames| frames.leaves(bytes, now))
     }
 
     pub(crate) fn is_kicked(&self) -> bool {
