@@ -32,14 +32,35 @@ pub fn through(proxy: &Proxy, server: &Server, findings: &mut Findings) -> Resul
     findings.note("smuggling_requests", requests.len());
     findings.note("smuggling_seen_by_the_proxy", passed_on);
     findings.none(&format!("requests smuggled, of {}", requests.len()), published.saturating_sub(passed_on) as u64);
+    findings.all("requests behind them with answers of their own", answered(proxy, server)?, INNOCENT);
     Ok(())
 }
+
+/// Requests of somebody else, who may get a connection that the others had. Had the two read one of those differently, each
+/// would get the answer to the one before.
+fn answered(proxy: &Proxy, server: &Server) -> Result<usize> {
+    let mut ids = Vec::new();
+    for number in 0..INNOCENT {
+        // Each of a client of its own.
+        ids.push(Publisher::connect(proxy.address)?.publish("innocent", &number.to_string())?);
+    }
+    let mut crowd = Crowd::new(server.address())?;
+    crowd.follow("/events/innocent?last_event_id=earliest", None)?;
+    crowd.read_until(PATIENCE, |crowd| crowd.members()[0].answer.events.len() >= INNOCENT)?;
+    let events = &crowd.members()[0].answer.events;
+    let is_own = |(number, id): &(usize, &String)| events.get(*number).is_some_and(|event| event.id == **id);
+    Ok(ids.iter().enumerate().filter(is_own).count())
+}
+
+/// Requests that follow.
+const INNOCENT: usize = 50;
 
 fn requests() -> Vec<String> {
     let plain = [corpus::UNCLEAN, corpus::TWO_LENGTHS, corpus::BARE_LINE_FEEDS, corpus::NO_REQUESTS].concat();
     let plain = plain.into_iter().chain([corpus::SAME_LENGTHS]).map(str::to_owned);
     let made = [corpus::no_lengths(), corpus::lengths_beside_chunks(), corpus::no_encodings(), corpus::no_chunks()];
-    plain.chain(made.concat()).collect()
+    let unread = corpus::bodies_that_nobody_reads();
+    plain.chain(made.concat()).chain(unread).collect()
 }
 
 /// Events that a topic has, by asking the server itself.

@@ -101,6 +101,20 @@ fn requests_that_are_none() {
     expect_refused(corpus::NO_REQUESTS);
 }
 
+/// However early the answer is, and whether it is a stream: a body is a body.
+#[test]
+fn bodies_that_nobody_reads_are_no_requests() {
+    let server = Server::start(&[]);
+    for request in corpus::bodies_that_nobody_reads() {
+        let mut connection = server.connect();
+        connection.send(format!("{request}{HIDDEN}"));
+        connection.head();
+        // What comes behind it is the next one, if there may be one.
+        connection.try_send("HEAD /events/b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    }
+    server.expect_untouched("canary");
+}
+
 /// In order they are two requests: what looks hidden is simply the next.
 #[test]
 fn a_request_behind_another_is_answered_in_turn() {

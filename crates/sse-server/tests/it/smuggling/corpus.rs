@@ -122,3 +122,26 @@ pub(super) fn no_chunks() -> Vec<String> {
     };
     CHUNKS.iter().map(request).collect()
 }
+
+/// Requests that are answered before their body has come, which is the hidden request behind them.
+pub(super) fn bodies_that_nobody_reads() -> Vec<String> {
+    const HEADS: &[&str] = &[
+        "POST /nowhere",
+        "PUT /events/a",
+        "HEAD /events/a",
+        "OPTIONS /events/a",
+        "DELETE /events/never",
+        "GET /events/a",
+        "GET /events",
+        "GET /events/a?last_event_id=%00",
+        "POST /events/%00",
+        "POST /.well-known/mercure?x=%zz",
+    ];
+    let request =
+        |head: &&str| format!("{head} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", HIDDEN.len());
+    let encoded = format!(
+        "POST /events/a HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n",
+        HIDDEN.len()
+    );
+    HEADS.iter().map(request).chain([encoded]).collect()
+}
