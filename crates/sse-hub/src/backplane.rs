@@ -51,6 +51,11 @@ pub struct Promise {
 }
 
 impl Promise {
+    /// Of something that nobody waits for.
+    pub fn to_nobody() -> Self {
+        Self { answer: None, id_form: IdForm::Cursor, given_id: None, began_at: None }
+    }
+
     /// The event has this place in the order.
     pub fn keep(mut self, cursor: Cursor) {
         let receipt = Receipt { cursor, given_id: self.given_id.take(), id_form: self.id_form };

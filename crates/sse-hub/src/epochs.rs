@@ -74,9 +74,11 @@ impl Epochs {
 
     /// The position, in the words of those who had it live.
     pub(crate) fn cursor(&self, sequence: u64) -> Cursor {
+        if sequence >= self.begins_after {
+            return Cursor { epoch: self.current, sequence };
+        }
         let past = self.past.iter().find(|past| sequence <= past.last).or(self.past.last());
-        let epoch = past.filter(|_| sequence < self.begins_after).map_or(self.current, |past| past.epoch);
-        Cursor { epoch, sequence }
+        Cursor { epoch: past.map_or(self.current, |past| past.epoch), sequence }
     }
 
     /// What `cursor` says, when `newest` is the last sequence given out.

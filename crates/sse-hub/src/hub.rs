@@ -342,7 +342,7 @@ impl HubInner {
     }
 
     pub(crate) fn cursor(&self, sequence: u64) -> Cursor {
-        Cursor { epoch: self.epochs.read().current(), sequence }
+        self.epochs.read().cursor(sequence)
     }
 
     /// Runs `with` on the topic of this name and its state, the topic not being collected meanwhile. `None` when there are

@@ -193,7 +193,7 @@ impl Replay {
             (None, Some((_, reason))) if !(excused && reason == GapReason::Trimmed) => reason,
             _ => return None,
         };
-        let requested = self.requested.take().unwrap_or_else(|| hub.epochs.read().cursor(from).to_string());
+        let requested = self.requested.take().unwrap_or_else(|| hub.cursor(from).to_string());
         Some(Gap { requested, resumed_after: hub.cursor(self.cursor), reason })
     }
 

@@ -43,6 +43,12 @@ pub enum SharedContent {
 #[derive(Debug, Clone)]
 pub struct SharedEvent(pub(crate) Publication);
 
+impl From<Publication> for SharedEvent {
+    fn from(publication: Publication) -> Self {
+        Self(publication)
+    }
+}
+
 impl SharedEvent {
     /// Its topics, the canonical one first.
     pub fn topics(&self) -> &[TopicName] {

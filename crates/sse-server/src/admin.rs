@@ -33,6 +33,7 @@ mod topics;
 
 pub(crate) use desk::Desk;
 use page::PageFile;
+pub(crate) use subscribers::kick_as_told;
 
 /// Admin connections at a time; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;

@@ -26,6 +26,7 @@ use crate::history::History;
 use crate::http::Bodies;
 use crate::interner::Interner;
 use crate::limits::{Exceeded, Limits};
+use crate::peers::Peers;
 use crate::presence::{Presence, SUBSCRIPTION_TOPICS};
 use crate::roster::HyperStreams;
 use crate::signals::Signals;
@@ -47,6 +48,8 @@ pub(crate) struct App {
     pub(crate) log: Option<EventLog>,
     /// This node's part of several, if there are.
     pub(crate) backplane: Option<SharedLog>,
+    /// The others.
+    pub(crate) peers: Option<Arc<Peers>>,
     /// Who may publish and follow what.
     pub(crate) access: Gate,
     /// The threads that own plain streams; without them every stream stays with hyper.
@@ -108,10 +111,13 @@ impl App {
         let tls = Tls::new(&config, &signals)?;
         let tracer = Tracer::new(&config, &signals)?;
         let presence = config.subscriptions.then(|| Presence::new(hub.clone(), signals.clone()));
+        let join = |backplane: &SharedLog| Peers::new(&backplane.node, presence.clone(), access.revocations.clone());
+        let peers = backplane.as_ref().map(join).transpose().map_err(io::Error::other)?;
         Ok(Arc::new(Self {
             hub,
             log,
             backplane,
+            peers,
             access,
             signals,
             writers,

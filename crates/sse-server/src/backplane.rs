@@ -12,6 +12,7 @@ mod epochs;
 mod following;
 mod nats;
 mod node;
+mod note;
 mod pending;
 mod redis;
 mod sender;
@@ -31,6 +32,7 @@ use sse_hub::Hub;
 pub(crate) use address::Address;
 pub(crate) use engine::EngineSettings;
 pub(crate) use node::{Node, State};
+pub(crate) use note::{Note, Presence, Revocation, Said};
 
 use crate::event_log::start_readers;
 use crate::vital::Vitals;

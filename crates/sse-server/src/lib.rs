@@ -40,6 +40,7 @@ mod limits;
 mod listener;
 pub mod logging;
 pub mod memory;
+mod peers;
 mod presence;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod profile;

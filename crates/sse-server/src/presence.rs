@@ -4,7 +4,7 @@
 //! long as it lasts. Nothing of it is kept beyond that.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -15,6 +15,8 @@ use sse_wire::Event;
 use uuid::Uuid;
 
 use crate::access::Token;
+use crate::backplane::{self, Said};
+use crate::peers::Peers;
 use crate::signals::Signals;
 
 /// Below it every subscription has a topic of its own.
@@ -31,7 +33,13 @@ pub(crate) struct Presence {
     hub: Hub,
     signals: Signals,
     active: Mutex<Active>,
+    /// With several nodes: through which the others hear of it, and what they have.
+    peers: OnceLock<Arc<Peers>>,
+    remote: Mutex<BTreeMap<Uuid, RemoteActive>>,
 }
+
+/// By selector, then by subscriber, with the payload of its token.
+type RemoteActive = BTreeMap<TopicName, BTreeMap<Uuid, Option<Value>>>;
 
 /// By selector, then by subscriber. There is one for each selector of an open stream, so connections bound it.
 type Active = BTreeMap<TopicName, BTreeMap<Uuid, Option<Arc<Token>>>>;
@@ -67,7 +75,68 @@ pub(crate) const CONTEXT: &str = "https://mercure.rocks/";
 
 impl Presence {
     pub(crate) fn new(hub: Hub, signals: Signals) -> Arc<Self> {
-        Arc::new(Self { hub, signals, active: Mutex::default() })
+        Arc::new(Self { hub, signals, active: Mutex::default(), peers: OnceLock::new(), remote: Mutex::default() })
+    }
+
+    /// Has other nodes told from now on.
+    pub(crate) fn tell(&self, peers: Arc<Peers>) {
+        // Once, when the server is set up.
+        let _ = self.peers.set(peers);
+    }
+
+    /// Another node has this subscription.
+    pub(crate) fn entered_at(&self, node: Uuid, present: backplane::Presence) {
+        let Ok(selector) = TopicName::parse(&present.selector) else { return };
+        let mut remote = self.remote.lock();
+        remote.entry(node).or_default().entry(selector).or_default().insert(present.subscriber, present.payload);
+    }
+
+    /// It has it no longer.
+    pub(crate) fn left_at(&self, node: Uuid, present: &backplane::Presence) {
+        let mut remote = self.remote.lock();
+        let Some(active) = remote.get_mut(&node) else { return };
+        if let Some(subscribers) = active.get_mut(present.selector.as_str()) {
+            subscribers.remove(&present.subscriber);
+            active.retain(|_, subscribers| !subscribers.is_empty());
+        }
+        if active.is_empty() {
+            remote.remove(&node);
+        }
+    }
+
+    /// What was known of a node counts no longer.
+    pub(crate) fn forget(&self, node: Uuid) {
+        self.remote.lock().remove(&node);
+    }
+
+    /// Nor what was known of any other.
+    pub(crate) fn forget_all(&self) {
+        self.remote.lock().clear();
+    }
+
+    /// What is known of a node.
+    pub(crate) fn of_node(&self, node: Uuid) -> Vec<backplane::Presence> {
+        let remote = self.remote.lock();
+        let of = |(selector, subscribers): (&TopicName, &BTreeMap<Uuid, Option<Value>>)| {
+            let one = |(subscriber, payload): (&Uuid, &Option<Value>)| backplane::Presence {
+                selector: selector.as_str().to_owned(),
+                subscriber: *subscriber,
+                payload: payload.clone(),
+            };
+            subscribers.iter().map(one).collect::<Vec<_>>()
+        };
+        remote.get(&node).into_iter().flatten().flat_map(of).collect()
+    }
+
+    /// What this node has.
+    pub(crate) fn own(&self) -> Vec<backplane::Presence> {
+        let active = self.active.lock();
+        let of = |(selector, subscribers): (&TopicName, &BTreeMap<Uuid, Option<Arc<Token>>>)| {
+            let one =
+                |(subscriber, token): (&Uuid, &Option<Arc<Token>>)| present(selector, *subscriber, token.as_deref());
+            subscribers.iter().map(one).collect::<Vec<_>>()
+        };
+        active.iter().flat_map(of).collect()
     }
 
     /// Lists and announces a stream's subscriptions. `None` when the system has no random number for its name.
@@ -92,20 +161,16 @@ impl Presence {
     /// The subscriptions, of one selector or all; `None` if there are more than `subscriptions_max`.
     pub(crate) fn list(&self, selector: Option<&str>, subscriptions_max: usize) -> Option<Vec<Subscription>> {
         // Only what is shared is taken under the lock; the documents are written after it.
-        let found: Vec<(TopicName, Uuid, Option<Arc<Token>>)> = {
+        let mut found: Vec<(TopicName, Uuid, Payload)> = {
             let active = self.active.lock();
-            let of = |(selector, subscribers): (&TopicName, &BTreeMap<Uuid, Option<Arc<Token>>>)| {
-                let one =
-                    |(subscriber, token): (&Uuid, &Option<Arc<Token>>)| (selector.clone(), *subscriber, token.clone());
-                subscribers.iter().take(subscriptions_max + 1).map(one).collect::<Vec<_>>()
-            };
-            match selector {
-                Some(selector) => active.get_key_value(selector).map(of).unwrap_or_default(),
-                None => active.iter().flat_map(of).take(subscriptions_max + 1).collect(),
-            }
+            selected(&active, selector, subscriptions_max + 1, |token| Payload::Of(token.clone()))
         };
-        let document = |(selector, subscriber, token): (TopicName, Uuid, Option<Arc<Token>>)| {
-            Subscription::new(&selector, subscriber, token.as_deref(), true)
+        for active in self.remote.lock().values() {
+            let room = (subscriptions_max + 1).saturating_sub(found.len());
+            found.extend(selected(active, selector, room, |payload| Payload::Told(payload.clone())));
+        }
+        let document = |(selector, subscriber, payload): (TopicName, Uuid, Payload)| {
+            Subscription::new(selector.as_str(), subscriber, payload.value(), true)
         };
         (found.len() <= subscriptions_max).then(|| found.into_iter().map(document).collect())
     }
@@ -113,36 +178,91 @@ impl Presence {
     /// One subscription.
     pub(crate) fn find(&self, selector: &str, subscriber: &str) -> Option<Subscription> {
         let uuid = Uuid::try_parse(subscriber.strip_prefix("urn:uuid:")?).ok()?;
-        let (selector, token) = {
-            let active = self.active.lock();
-            let (selector, subscribers) = active.get_key_value(selector)?;
-            (selector.clone(), subscribers.get(&uuid)?.clone())
+        let here = self.active.lock().get(selector).and_then(|subscribers| subscribers.get(&uuid).cloned());
+        let payload = match here {
+            Some(token) => Payload::Of(token),
+            None => {
+                let remote = self.remote.lock();
+                let mut nodes = remote.values().filter_map(|active| active.get(selector)?.get(&uuid).cloned());
+                Payload::Told(nodes.next()?)
+            }
         };
-        Some(Subscription::new(&selector, uuid, token.as_deref(), true))
+        Some(Subscription::new(selector, uuid, payload.value(), true))
     }
+}
+
+/// What a subscription's token says of it.
+enum Payload {
+    Of(Option<Arc<Token>>),
+    Told(Option<Value>),
+}
+
+impl Payload {
+    fn value(self) -> Option<Value> {
+        match self {
+            Self::Of(token) => token.and_then(|token| token.payload.clone()),
+            Self::Told(payload) => payload,
+        }
+    }
+}
+
+/// At most so many of a selector, or of all.
+fn selected<T>(
+    active: &BTreeMap<TopicName, BTreeMap<Uuid, T>>,
+    selector: Option<&str>,
+    subscriptions_max: usize,
+    payload: impl Fn(&T) -> Payload,
+) -> Vec<(TopicName, Uuid, Payload)> {
+    let wanted: Box<dyn Iterator<Item = (&TopicName, &BTreeMap<Uuid, T>)>> = match selector {
+        Some(selector) => Box::new(active.get_key_value(selector).into_iter()),
+        None => Box::new(active.iter()),
+    };
+    let mut found = Vec::new();
+    for (selector, subscribers) in wanted {
+        let room = subscriptions_max - found.len();
+        found
+            .extend(subscribers.iter().take(room).map(|(subscriber, of)| (selector.clone(), *subscriber, payload(of))));
+    }
+    found
+}
+
+fn present(selector: &TopicName, subscriber: Uuid, token: Option<&Token>) -> backplane::Presence {
+    let payload = token.and_then(|token| token.payload.clone());
+    backplane::Presence { selector: selector.as_str().to_owned(), subscriber, payload }
+}
+
+/// The event that tells of a subscription; none if no topic can have its name: escaped, those of the longest selectors are too
+/// long.
+pub(crate) fn announcement(present: &backplane::Presence, active: bool) -> Option<Publication> {
+    let topic = TopicName::parse(&subscription_topic(&present.selector, present.subscriber)).ok()?;
+    let mut document = Subscription::new(&present.selector, present.subscriber, present.payload.clone(), active);
+    document.context = Some(CONTEXT);
+    let event = Event::new(serde_json::to_string(&document).expect("strings and JSON values have a JSON form"));
+    Some(Publication::new(topic, event).private().with_id_form(IdForm::Urn).unlogged())
 }
 
 impl Present {
     fn announce(&self, active: bool) {
         for selector in &self.selectors {
-            let Ok(topic) = TopicName::parse(&subscription_topic(selector, self.subscriber)) else {
-                // Escaped, the longest selectors have names that no topic may have: nobody can follow those.
-                continue;
-            };
-            let document = || {
-                let mut document = Subscription::new(selector, self.subscriber, self.token.as_deref(), active);
-                document.context = Some(CONTEXT);
-                Event::new(serde_json::to_string(&document).expect("strings and JSON values have a JSON form"))
-            };
-            if !self.presence.hub.is_followed(&topic) {
-                self.presence.hub.skip();
-                continue;
+            let present = present(selector, self.subscriber, self.token.as_deref());
+            match self.presence.peers.get() {
+                Some(peers) if active => peers.say(Said::Entered { present }),
+                Some(peers) => peers.say(Said::Left { present }),
+                None => self.announce_here(&present, active),
             }
-            let publication = Publication::new(topic, document()).private().with_id_form(IdForm::Urn).unlogged();
-            // Nobody waits for it: with a log it is answered later, and only what is refused at once is counted.
-            if let Some(Err(error)) = self.presence.hub.submit(publication).now_or_never() {
-                self.presence.signals.publish_rejected(error.as_str());
-            }
+        }
+    }
+
+    fn announce_here(&self, present: &backplane::Presence, active: bool) {
+        let hub = &self.presence.hub;
+        let topic = TopicName::parse(&subscription_topic(&present.selector, present.subscriber));
+        if !topic.is_ok_and(|topic| hub.is_followed(&topic)) {
+            return hub.skip();
+        }
+        let Some(publication) = announcement(present, active) else { return };
+        // Nobody waits for it: with a log it is answered later, and only what is refused at once is counted.
+        if let Some(Err(error)) = hub.submit(publication).now_or_never() {
+            self.presence.signals.publish_rejected(error.as_str());
         }
     }
 }
@@ -164,23 +284,23 @@ impl Drop for Present {
 }
 
 impl Subscription {
-    fn new(selector: &TopicName, subscriber: Uuid, token: Option<&Token>, active: bool) -> Self {
+    fn new(selector: &str, subscriber: Uuid, payload: Option<Value>, active: bool) -> Self {
         Self {
             context: None,
             id: subscription_topic(selector, subscriber),
             document_type: "Subscription",
-            topic: selector.as_str().to_owned(),
+            topic: selector.to_owned(),
             subscriber: subscriber.urn().to_string(),
             active,
-            payload: token.and_then(|token| token.payload.clone()),
+            payload,
             last_event_id: None,
         }
     }
 }
 
-fn subscription_topic(selector: &TopicName, subscriber: Uuid) -> String {
+fn subscription_topic(selector: &str, subscriber: Uuid) -> String {
     let subscriber = subscriber.urn().to_string();
-    let [selector, subscriber] = [selector.as_str(), &subscriber].map(|text| utf8_percent_encode(text, ESCAPED));
+    let [selector, subscriber] = [selector, &subscriber].map(|text| utf8_percent_encode(text, ESCAPED));
     format!("{SUBSCRIPTIONS}/{selector}/{subscriber}")
 }
 

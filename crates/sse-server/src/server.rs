@@ -167,6 +167,7 @@ impl Server {
         tasks.spawn(revocations(app.clone()));
         tasks.spawn(traces(app.clone()));
         tasks.spawn(backplane(app.clone()));
+        tasks.spawn(peers(app.clone()));
         if let Some(reloading) = reloading {
             tasks.spawn(reloading.run(app.clone()));
         }
@@ -258,6 +259,12 @@ async fn backplane(app: Arc<App>) {
         Some(backplane) => backplane::run(backplane.node.clone()).await,
         None => std::future::pending().await,
     }
+}
+
+/// Tells the other nodes what they have to know, and does what they were told.
+async fn peers(app: Arc<App>) {
+    let Some(peers) = app.peers.clone() else { return std::future::pending().await };
+    tokio::join!(peers.run(), admin::kick_as_told(&app));
 }
 
 /// Sends traces to their collector.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::Revoked;
 use crate::app::App;
+use crate::backplane::{self, Said};
 use crate::http::{Problem, ReplyBody, check_own_origin, json, no_content, query_pairs, read_body};
 
 /// Revocations that one listing shows.
@@ -65,6 +66,8 @@ async fn add(app: &App, request: Request<Incoming>) -> Result<Response<ReplyBody
     app.access.revocations.add(revoked.clone(), until, SystemTime::now()).map_err(full)?;
     app.signals.revocations(app.access.revocations.count());
     tracing::info!(kind = revoked.kind(), "tokens revoked");
+    let revocation = backplane::Revocation::from((revoked.clone(), until));
+    app.peers.iter().for_each(|peers| peers.say(Said::Revoked { revocation: revocation.clone() }));
     Ok(json(&Revocation::from((revoked, until))))
 }
 
@@ -77,9 +80,12 @@ fn remove(app: &App, query: &str) -> Result<Response<ReplyBody>, Problem> {
             _ => return Err(Problem::bad("query", "the query takes jti or subject")),
         }
     }
-    if !app.access.revocations.remove(&named(jti, subject)?) {
+    let revoked = named(jti, subject)?;
+    if !app.access.revocations.remove(&revoked) {
         return Err(Problem::new(StatusCode::NOT_FOUND, "not_found", "there is no such revocation"));
     }
+    let revocation = backplane::Revocation::from((revoked, None));
+    app.peers.iter().for_each(|peers| peers.say(Said::Restored { revocation: revocation.clone() }));
     app.signals.revocations(app.access.revocations.count());
     Ok(no_content())
 }

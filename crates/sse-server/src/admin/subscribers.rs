@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::page_size::{SHOWN, page_size};
 use crate::app::App;
+use crate::backplane::Said;
 use crate::http::{Problem, ReplyBody, check_own_origin, json, no_content, query_pairs};
 use crate::roster::{Listed, Pace, Progress, Roll, StreamId, Wanted};
 use crate::writer::Errand;
@@ -124,8 +125,32 @@ async fn kick_subject(app: &App, query: &str) -> Result<Response<ReplyBody>, Pro
     if wanted.subject.is_none() {
         return Err(Problem::bad("subject", "name the subject whose streams are to end, or one stream by its id"));
     }
+    if let (Some(peers), Some(subject)) = (&app.peers, &wanted.subject) {
+        let topic = wanted.topic.as_ref().map(|topic| (**topic).into());
+        peers.say(Said::Kick { subject: (**subject).into(), topic, ip: wanted.ip });
+    }
+    let kicked = kick(app, &wanted).await?;
+    tracing::info!(kicked, "a subject's streams ended");
+    Ok(json(&Kicked { kicked }))
+}
+
+/// Ends the streams that other nodes were told to end, for as long as the process runs.
+pub(crate) async fn kick_as_told(app: &App) {
+    let Some(mut kicks) = app.peers.as_ref().and_then(|peers| peers.take_kicks()) else {
+        return std::future::pending().await;
+    };
+    while let Some(wanted) = kicks.recv().await {
+        match kick(app, &wanted).await {
+            Ok(kicked) => tracing::info!(kicked, "a subject's streams ended, as another node was told"),
+            Err(problem) => tracing::warn!(reason = problem.reason(), "a subject's streams may go on here"),
+        }
+    }
+}
+
+/// How many streams of this node are to end.
+async fn kick(app: &App, wanted: &Wanted) -> Result<usize, Problem> {
     let _turn = app.admin.turn().await?;
-    let mut kicked = app.hyper_streams.kick(&wanted);
+    let mut kicked = app.hyper_streams.kick(wanted);
     if let Some(writers) = &app.writers {
         let mut counts = Vec::new();
         let make = || {
@@ -136,8 +161,7 @@ async fn kick_subject(app: &App, query: &str) -> Result<Response<ReplyBody>, Pro
         writers.run(make).await;
         kicked += answered(counts).await?.into_iter().sum::<usize>();
     }
-    tracing::info!(kicked, "a subject's streams ended");
-    Ok(json(&Kicked { kicked }))
+    Ok(kicked)
 }
 
 fn parse(query: &str) -> Result<(Wanted, usize), Problem> {

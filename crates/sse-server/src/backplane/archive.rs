@@ -25,8 +25,8 @@ impl History for Node {
         let epochs = self.epochs();
         let (number, last, base, epoch) = match epochs.place(read.after) {
             Place::Number { number, last, base, epoch } => (number, last, base, epoch),
-            Place::Lost { up_to } => {
-                let lost = Step::Lost { up_to, reason: GapReason::Epoch };
+            Place::Lost { up_to, reason } => {
+                let lost = Step::Lost { up_to, reason };
                 return Ok(Page { steps: vec![lost], covered_to: up_to });
             }
         };

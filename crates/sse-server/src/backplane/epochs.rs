@@ -7,7 +7,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
-use sse_hub::{Cursor, Epoch, PastEpoch};
+use sse_hub::{Cursor, Epoch, GapReason, PastEpoch};
 
 /// Most epochs that are remembered.
 const EPOCHS_MAX: usize = 32;
@@ -34,7 +34,7 @@ pub(super) enum Place {
     /// Behind this entry; the epoch's entries are numbered up to `last`.
     Number { number: u64, last: u64, base: u64, epoch: Epoch },
     /// Nothing of its epoch is left behind it: what comes next begins behind this sequence.
-    Lost { up_to: u64 },
+    Lost { up_to: u64, reason: GapReason },
 }
 
 /// A document that no node can have written.
@@ -121,7 +121,8 @@ impl SharedEpochs {
     /// Where in the engine to read on behind this sequence.
     pub(super) fn place(&self, sequence: u64) -> Place {
         let Some(index) = self.epochs.iter().rposition(|epoch| epoch.begin() <= sequence) else {
-            return Place::Lost { up_to: self.epochs[0].begin() };
+            // Of what was before nothing is known, so nothing is kept.
+            return Place::Lost { up_to: self.epochs[0].begin(), reason: GapReason::Trimmed };
         };
         let epoch = &self.epochs[index];
         let Some(next) = self.epochs.get(index + 1) else {
@@ -135,7 +136,7 @@ impl SharedEpochs {
         // What was acknowledged in an epoch's last moments may be lost to all: passing its end is always told.
         let end = self.end(index);
         if sequence >= end {
-            return Place::Lost { up_to: next.begin() };
+            return Place::Lost { up_to: next.begin(), reason: GapReason::Epoch };
         }
         let last = end - epoch.base;
         Place::Number { number: sequence - epoch.base, last, base: epoch.base, epoch: epoch.epoch() }
@@ -200,11 +201,11 @@ mod tests {
         // 1..=30 were given, the engine kept 17, and numbers went on with 18.
         let epochs = list(&[(1, 1_000, 0), (2, 5_000, 17)]);
         let number = |number, last, base, n| Place::Number { number, last, base, epoch: epoch(n) };
-        assert_eq!(epochs.place(999), Place::Lost { up_to: 1_000 });
+        assert_eq!(epochs.place(999), Place::Lost { up_to: 1_000, reason: GapReason::Trimmed });
         assert_eq!(epochs.place(1_000), number(0, 17, 1_000, 1));
         assert_eq!(epochs.place(1_016), number(16, 17, 1_000, 1));
         for lost in [1_017, 1_030, 5_016] {
-            assert_eq!(epochs.place(lost), Place::Lost { up_to: 5_017 }, "{lost}");
+            assert_eq!(epochs.place(lost), Place::Lost { up_to: 5_017, reason: GapReason::Epoch }, "{lost}");
         }
         assert_eq!(epochs.place(5_017), number(17, u64::MAX, 5_000, 2));
         let known = epochs.for_hub();
@@ -215,8 +216,8 @@ mod tests {
     fn an_engine_that_lost_all_begins_again() {
         let epochs = list(&[(1, 1_000, 0), (2, 5_000, 17), (3, 9_000, 0)]);
         // Of the second nothing is left, of the first neither: what has their numbers now is of the third.
-        assert_eq!(epochs.place(1_010), Place::Lost { up_to: 5_017 });
-        assert_eq!(epochs.place(5_017), Place::Lost { up_to: 9_000 });
+        assert_eq!(epochs.place(1_010), Place::Lost { up_to: 5_017, reason: GapReason::Epoch });
+        assert_eq!(epochs.place(5_017), Place::Lost { up_to: 9_000, reason: GapReason::Epoch });
         assert_eq!(epochs.place(9_000), Place::Number { number: 0, last: u64::MAX, base: 9_000, epoch: epoch(3) });
     }
 }

@@ -16,6 +16,8 @@ use crate::signals::Signals;
 
 /// How often the engine is compared with what was read of it.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// The same while entries come, which might soon be others under the same numbers.
+const CHECK_EVERY_WHILE_BUSY: Duration = Duration::from_millis(250);
 /// How long between two tries to reach it: doubled each time up to the second, and of random length.
 const RETRY_AFTER: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// After that long a connection counts as a good one.
@@ -82,19 +84,21 @@ impl Following {
         loop {
             let entries = tail.next().await?;
             let is_quiet = entries.is_empty();
+            let check_every = if is_quiet { CHECK_EVERY } else { CHECK_EVERY_WHILE_BUSY };
+            if node.take_suspicion() || checked_at.elapsed() >= check_every {
+                checked_at = Instant::now();
+                // First: what came may be of another stream than what was read before.
+                let agreed = self.agree().await?;
+                // It has what does not come: whoever was to bring it is gone.
+                let is_stuck = is_quiet && node.lag() > 0 && stood_at == Some(node.position());
+                stood_at = Some(node.position());
+                if agreed == Agreed::Anew || is_stuck {
+                    tail = node.engine.tail(node.position()).await?;
+                    continue;
+                }
+            }
             self.take_in(entries).await;
             self.is_back();
-            if checked_at.elapsed() < CHECK_EVERY && !node.take_suspicion() {
-                continue;
-            }
-            checked_at = Instant::now();
-            let agreed = self.agree().await?;
-            // It has what does not come: whoever was to bring it is gone.
-            let is_stuck = is_quiet && node.lag() > 0 && stood_at == Some(node.position());
-            stood_at = Some(node.position());
-            if agreed == Agreed::Anew || is_stuck {
-                tail = node.engine.tail(node.position()).await?;
-            }
         }
     }
 
@@ -183,7 +187,28 @@ impl Following {
                 }
                 node.pending.settle(entry.nonce, appended.map(|()| epochs.cursor(number)));
             }
-            SharedContent::Note(_) => node.intake().skip_to(sequence),
+            SharedContent::Note(note) => {
+                self.hear(&note, sequence);
+                node.pending.settle(entry.nonce, Ok(epochs.cursor(number)));
+            }
+        }
+    }
+
+    /// What nodes tell each other may be an event for those who follow.
+    fn hear(&self, note: &str, sequence: u64) {
+        let intake = self.node.intake();
+        let event = match (serde_json::from_str(note), self.node.peers()) {
+            (Ok(note), Some(peers)) => peers.hear(note, self.node.state() != State::Beginning),
+            (Ok(_), None) => None,
+            (Err(error), _) => {
+                Signals::backplane_entry_dropped("note");
+                tracing::debug!(%error, "a note of another node is not understood");
+                None
+            }
+        };
+        match event {
+            Some(event) if intake.append(event.clone(), sequence).is_ok() => (),
+            _ => intake.skip_to(sequence),
         }
     }
 
@@ -193,6 +218,7 @@ impl Following {
         Signals::backplane_missed(up_to - after);
         let epochs = self.node.epochs();
         self.node.intake().turn_to_history(epochs.for_hub(), epochs.sequence(up_to));
+        self.is_unsure();
     }
 
     /// Compares what was read with what the engine has, and the epochs with the engine's.
@@ -253,7 +279,13 @@ impl Following {
         Signals::backplane_epoch();
         self.node.pending.distrust();
         self.stand_at(epochs, after);
+        self.is_unsure();
         Agreed::Anew
+    }
+
+    /// Notes may have been lost with the events.
+    fn is_unsure(&self) {
+        self.node.peers().iter().for_each(|peers| peers.is_unsure());
     }
 
     fn stand_at(&self, epochs: SharedEpochs, after: u64) {

@@ -5,15 +5,17 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use sse_hub::{Backplane, Cursor, EntryError, Epoch, Hub, Intake, Outgoing, SharedEntry, Start};
+use sse_hub::{Backplane, Cursor, EntryError, Epoch, Hub, Intake, Outgoing, Promise, SharedEntry, Start, encode_note};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::engine::{Engine, EngineSettings, engine};
 use super::epochs::SharedEpochs;
+use super::note::Note;
 use super::pending::Pending;
 use super::sender::Queue;
+use crate::peers::Peers;
 
 /// Bytes of events that wait for the engine.
 const QUEUE_BYTES_MAX: usize = 64 << 20;
@@ -31,6 +33,8 @@ pub(crate) struct Node {
     pub(super) pending: Pending,
     /// The hub's, once there is one.
     intake: OnceLock<Intake>,
+    /// Who takes the notes of other nodes.
+    peers: OnceLock<Arc<Peers>>,
     epochs: RwLock<Arc<SharedEpochs>>,
     /// The last entry that was appended to the rings, or passed over.
     position: AtomicU64,
@@ -67,6 +71,7 @@ impl Node {
             queue: Queue::new(QUEUE_BYTES_MAX),
             pending: Pending::default(),
             intake: OnceLock::new(),
+            peers: OnceLock::new(),
             epochs: RwLock::new(Arc::new(SharedEpochs::first(Epoch::from_entropy(0)))),
             position: AtomicU64::new(0),
             entries: AtomicU64::new(0),
@@ -85,6 +90,28 @@ impl Node {
             // There is one hub, and this is called once.
             let _ = self.intake.set(intake);
         }
+    }
+
+    /// Has it tell the other nodes' words here.
+    pub(crate) fn tell(&self, peers: Arc<Peers>) {
+        let _ = self.peers.set(peers);
+    }
+
+    /// Tells all nodes something, this one as well. While the engine is away nobody hears it.
+    pub(crate) fn say(&self, note: &Note) {
+        let text = serde_json::to_string(note).expect("a note has a JSON form");
+        let nonce = fastrand::u64(..);
+        let Some(entry) = encode_note(&text, nonce) else { return };
+        self.submit(vec![Outgoing { entry, nonce, topic: None, key: None, promise: Promise::to_nobody() }]);
+    }
+
+    pub(super) fn peers(&self) -> Option<&Arc<Peers>> {
+        self.peers.get()
+    }
+
+    /// Tells of changes of [`state`](Self::state).
+    pub(crate) fn state_changes(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
     }
 
     /// Where it stands with its engine.

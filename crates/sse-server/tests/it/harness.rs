@@ -2,6 +2,7 @@
 
 mod connection;
 mod data_dir;
+mod engine;
 pub(crate) mod frames;
 mod gateway;
 pub(crate) mod gunzip;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use connection::{Connection, End};
 pub(crate) use data_dir::DataDir;
+pub(crate) use engine::{Engine, EngineKind, back, with_both_engines};
 pub(crate) use publisher::ids;
 pub(crate) use reply::{Head, Reply};
 pub(crate) use request::Request;

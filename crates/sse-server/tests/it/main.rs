@@ -36,6 +36,7 @@ mod mercure;
 mod methods;
 mod metrics;
 mod minting;
+mod nodes;
 mod origins;
 mod profile;
 mod publish;

@@ -58,6 +58,11 @@ retain_age = "24h"
 retain_events = 1000000
 retain_bytes = "1GiB"
 
+# Several nodes
+# backplane is not set
+backplane_name = "sse"
+backplane_warm_up = 100000
+
 # Slow subscribers
 lag_frames_max = 256
 lag_bytes_max = "4MiB"

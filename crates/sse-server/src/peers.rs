@@ -1,0 +1,230 @@
+//! The other nodes, as this one knows them: who follows what there, and what they have all been told to do.
+//!
+//! Nodes tell each other by notes in the engine's stream (`backplane/note.rs`). Each says what it has when it begins and whenever
+//! something may have been missed; who has not been heard of for a while is gone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+use sse_hub::SharedEvent;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::access::{Revocations, Revoked};
+use crate::backplane::{self, Node, Note, Said, State};
+use crate::presence::{Presence, announcement};
+use crate::roster::Wanted;
+
+/// How often a node says that it is there.
+const ALIVE_EVERY: Duration = Duration::from_secs(5);
+/// A node that says nothing for so long is gone.
+const GONE_AFTER: Duration = Duration::from_secs(16);
+/// Subscriptions or revocations that one note tells.
+const TOLD_AT_ONCE: usize = 500;
+/// Subjects whose streams are still to be ended.
+const KICKS_MAX: usize = 256;
+
+/// What this node knows of the others, and whom it tells.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    /// This node's name among them.
+    name: Uuid,
+    node: Arc<Node>,
+    presence: Option<Arc<Presence>>,
+    revocations: Arc<Revocations>,
+    /// When each was heard of last.
+    heard: Mutex<BTreeMap<Uuid, Instant>>,
+    kicks: mpsc::Sender<Wanted>,
+    to_kick: Mutex<Option<mpsc::Receiver<Wanted>>>,
+    /// Somebody has asked what this node has, or should be told.
+    is_asked: tokio::sync::Notify,
+}
+
+impl Peers {
+    /// Makes itself known to the node and to those who have something to tell.
+    ///
+    /// # Errors
+    /// When the system has no random number for its name.
+    pub(crate) fn new(
+        node: &Arc<Node>,
+        presence: Option<Arc<Presence>>,
+        revocations: Arc<Revocations>,
+    ) -> Result<Arc<Self>, getrandom::Error> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes)?;
+        let name = uuid::Builder::from_random_bytes(bytes).into_uuid();
+        let (kicks, to_kick) = mpsc::channel(KICKS_MAX);
+        let (heard, is_asked) = (Mutex::default(), tokio::sync::Notify::new());
+        let (node, to_kick) = (node.clone(), Mutex::new(Some(to_kick)));
+        let peers = Arc::new(Self { name, node, presence, revocations, heard, kicks, to_kick, is_asked });
+        peers.presence.iter().for_each(|presence| presence.tell(peers.clone()));
+        peers.node.tell(peers.clone());
+        Ok(peers)
+    }
+
+    /// Tells all nodes something.
+    pub(crate) fn say(&self, said: Said) {
+        self.node.say(&Note { node: self.name, said });
+    }
+
+    /// Whose streams are to end because another node was told so. Somebody takes this once.
+    pub(crate) fn take_kicks(&self) -> Option<mpsc::Receiver<Wanted>> {
+        self.to_kick.lock().take()
+    }
+
+    /// Takes in a note, the node's own as well: all make the same event of it, if any. `is_new` says that it was not said before
+    /// this node began.
+    pub(crate) fn hear(&self, note: Note, is_new: bool) -> Option<SharedEvent> {
+        let Note { node, said } = note;
+        let event = match &said {
+            Said::Entered { present } => announcement(present, true),
+            Said::Left { present } => announcement(present, false),
+            _ => None,
+        };
+        if node != self.name {
+            self.heed(node, said, is_new);
+        }
+        event.map(SharedEvent::from)
+    }
+
+    fn heed(&self, node: Uuid, said: Said, is_new: bool) {
+        match said {
+            Said::Revoked { revocation } => self.revoke(revocation),
+            Said::Restored { revocation } => {
+                if let Some((revoked, _)) = revoked(revocation) {
+                    self.revocations.remove(&revoked);
+                }
+            }
+            // What nodes said before this one began they tell again when it asks.
+            _ if !is_new => (),
+            Said::Hello { asks } => {
+                self.presence.iter().for_each(|presence| presence.forget(node));
+                self.heard.lock().insert(node, Instant::now());
+                if asks {
+                    self.is_asked.notify_one();
+                }
+            }
+            Said::Alive => drop(self.heard.lock().insert(node, Instant::now())),
+            Said::Have { present, revoked } => {
+                revoked.into_iter().for_each(|revocation| self.revoke(revocation));
+                if let Some(presence) = &self.presence {
+                    present.into_iter().for_each(|present| presence.entered_at(node, present));
+                }
+            }
+            Said::Entered { present } => {
+                self.presence.iter().for_each(|presence| presence.entered_at(node, present.clone()));
+            }
+            Said::Left { present } => self.presence.iter().for_each(|presence| presence.left_at(node, &present)),
+            Said::Kick { subject, topic, ip } => {
+                if self
+                    .kicks
+                    .try_send(Wanted {
+                        subject: Some((*subject).into()),
+                        topic: topic.map(|topic| (*topic).into()),
+                        ip,
+                    })
+                    .is_err()
+                {
+                    tracing::warn!("too many subjects are to be kicked at once: one was passed over");
+                }
+            }
+        }
+    }
+
+    fn revoke(&self, revocation: backplane::Revocation) {
+        let Some((revoked, until)) = revoked(revocation) else { return };
+        if let Err(error) = self.revocations.add(revoked, until, SystemTime::now()) {
+            tracing::error!(%error, "a revocation of another node does not hold here");
+        }
+    }
+
+    /// Something may have been missed: everybody is to tell what there is.
+    pub(crate) fn is_unsure(&self) {
+        self.presence.iter().for_each(|presence| presence.forget_all());
+        self.say(Said::Hello { asks: true });
+        self.is_asked.notify_one();
+    }
+
+    /// Tells others what this node has, that it is there, and who is not, for as long as the process runs.
+    pub(crate) async fn run(&self) {
+        let mut interval = tokio::time::interval(ALIVE_EVERY);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut state = self.node.state_changes();
+        loop {
+            tokio::select! {
+                _ = interval.tick() => self.beat(),
+                () = self.is_asked.notified() => self.tell_all(false),
+                _ = state.changed() => {
+                    if *state.borrow_and_update() == State::Following {
+                        // What it said while the engine was away nobody has heard.
+                        self.tell_all(true);
+                    }
+                }
+            }
+        }
+    }
+
+    fn beat(&self) {
+        if self.presence.is_none() || self.node.state() != State::Following {
+            return;
+        }
+        self.say(Said::Alive);
+        for gone in self.gone(Instant::now()) {
+            tracing::info!(node = %gone, "another node is gone");
+            for present in self.presence.iter().flat_map(|presence| presence.of_node(gone)) {
+                self.node.say(&Note { node: gone, said: Said::Left { present } });
+            }
+        }
+    }
+
+    /// The nodes that were not heard of for too long, if it is this one that has to tell of them.
+    fn gone(&self, now: Instant) -> Vec<Uuid> {
+        let mut heard = self.heard.lock();
+        let gone: Vec<Uuid> = heard.iter().filter(|(_, at)| now - **at >= GONE_AFTER).map(|(name, _)| *name).collect();
+        heard.retain(|_, at| now - *at < GONE_AFTER);
+        let is_first = heard.keys().next().is_none_or(|first| self.name < *first);
+        if is_first {
+            return gone;
+        }
+        // Another one tells: its word takes them out of the list here as well.
+        Vec::new()
+    }
+
+    fn tell_all(&self, begins: bool) {
+        // One that knows of nobody may be new.
+        self.say(Said::Hello { asks: begins && self.heard.lock().is_empty() });
+        let mut present = self.presence.iter().flat_map(|presence| presence.own()).peekable();
+        while present.peek().is_some() {
+            let part: Vec<_> = present.by_ref().take(TOLD_AT_ONCE).collect();
+            self.say(Said::Have { present: part, revoked: Vec::new() });
+        }
+        let (revoked, _) = self.revocations.list(usize::MAX, SystemTime::now());
+        for part in revoked.chunks(TOLD_AT_ONCE) {
+            let revoked = part.iter().cloned().map(backplane::Revocation::from).collect();
+            self.say(Said::Have { present: Vec::new(), revoked });
+        }
+    }
+}
+
+fn revoked(revocation: backplane::Revocation) -> Option<(Revoked, Option<SystemTime>)> {
+    let until = revocation.until.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds.min(100_000_000_000)));
+    let revoked = match (revocation.jti, revocation.subject) {
+        (Some(jti), None) => Revoked::Id(jti),
+        (None, Some(subject)) => Revoked::Subject(subject),
+        _ => return None,
+    };
+    Some((revoked, until))
+}
+
+impl From<(Revoked, Option<SystemTime>)> for backplane::Revocation {
+    fn from((revoked, until): (Revoked, Option<SystemTime>)) -> Self {
+        let (jti, subject) = match revoked {
+            Revoked::Id(jti) => (Some(jti), None),
+            Revoked::Subject(subject) => (None, Some(subject)),
+        };
+        let until = until.and_then(|until| until.duration_since(UNIX_EPOCH).ok()).map(|since| since.as_secs());
+        Self { jti, subject, until }
+    }
+}
