@@ -7,7 +7,7 @@ use std::io::IsTerminal;
 use std::sync::OnceLock;
 
 use metrics::counter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, fmt, registry, reload};
@@ -20,7 +20,7 @@ pub use queue::LogGuard;
 use queue::{LineQueue, LineWriter};
 
 /// What filters the log, once that was started.
-static FILTER: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
+static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 /// The lines on their way, likewise.
 static LINES: OnceLock<LineQueue> = OnceLock::new();
 
@@ -30,7 +30,7 @@ static LINES: OnceLock<LineQueue> = OnceLock::new();
 /// When the system gives no thread.
 pub fn start(config: &Config) -> std::io::Result<LogGuard> {
     let (queue, guard) = LineQueue::start(std::io::stderr())?;
-    let (filter, handle) = reload::Layer::new(level(config.log_level));
+    let (filter, handle) = reload::Layer::new(lines_of(config.log_level));
     // Whoever starts a second log has the first.
     let (lines, _) = (LINES.get_or_init(|| queue), FILTER.set(handle));
     let lines = fmt::layer().with_writer(|| LineWriter::new(lines.clone())).with_target(false);
@@ -46,7 +46,7 @@ pub fn start(config: &Config) -> std::io::Result<LogGuard> {
 pub(crate) fn set_level(to: LogLevel) {
     if let Some(filter) = FILTER.get() {
         // It fails only once the subscriber is gone, with the process.
-        let _ = filter.modify(|filter| *filter = level(to));
+        let _ = filter.modify(|filter| *filter = lines_of(to));
     }
 }
 
@@ -72,6 +72,15 @@ pub fn report_panics() {
     }));
 }
 
+/// Which lines are written. The client of NATS tells of each attempt to connect, and of what it answers us with besides.
+fn lines_of(to: LogLevel) -> Targets {
+    let client = match to {
+        LogLevel::Debug | LogLevel::Trace => level(to),
+        LogLevel::Error | LogLevel::Warn | LogLevel::Info => LevelFilter::OFF,
+    };
+    Targets::new().with_default(level(to)).with_target("async_nats", client)
+}
+
 fn level(level: LogLevel) -> LevelFilter {
     match level {
         LogLevel::Error => LevelFilter::ERROR,
@@ -79,5 +88,23 @@ fn level(level: LogLevel) -> LevelFilter {
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn a_client_of_ours_does_not_talk_over_us() {
+        for (to, ours, theirs) in
+            [(LogLevel::Info, true, false), (LogLevel::Debug, true, true), (LogLevel::Warn, false, false)]
+        {
+            let lines = lines_of(to);
+            assert_eq!(lines.would_enable("sse_server::backplane", &Level::INFO), ours, "{to:?}");
+            assert_eq!(lines.would_enable("async_nats::connector", &Level::INFO), theirs, "{to:?}");
+        }
     }
 }

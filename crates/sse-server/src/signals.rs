@@ -224,7 +224,11 @@ impl Signals {
 
     /// One of its entries is nobody's event.
     pub(crate) fn backplane_entry_dropped(reason: &'static str) {
-        counter!("sse_backplane_entries_dropped_total", "reason" => reason).increment(1);
+        Self::backplane_entries_dropped(reason, 1);
+    }
+
+    pub(crate) fn backplane_entries_dropped(reason: &'static str, entries: u64) {
+        counter!("sse_backplane_entries_dropped_total", "reason" => reason).increment(entries);
     }
 
     pub(crate) fn revocations(&self, count: usize) {

@@ -22,6 +22,7 @@ use super::engine::{
     Outgoing, Range, Revision, Tail, in_time,
 };
 use super::slot::{Fate, Fault, Slot};
+use crate::signals::Signals;
 
 /// An engine that is a Redis: one process, a master with replicas that sentinels watch, or a cluster.
 #[derive(Debug)]
@@ -233,6 +234,7 @@ impl Store {
     async fn heal(&self, link: &Link) -> Result<(), EngineError> {
         let command = self.command(link, Script::Heal, &[&self.names.events, &self.names.marks]);
         let dropped = reply::number(&link.ask(&command).await?)?;
+        Signals::backplane_entries_dropped("foreign_id", dropped);
         tracing::warn!(dropped, "entries with ids of others were in the backplane's stream; they are dropped");
         Ok(())
     }
