@@ -282,10 +282,11 @@ class Recent {
    * @param {number} more
    */
   after(id, more) {
-    let first = this.#events.findIndex((message) => message.previous === id);
+    const first = this.#events.findIndex((message) => message.previous === id);
     if (first === -1) return undefined;
-    for (; more > 0 && first < this.#events.length && isWithoutId(this.#events[first]); more--) first++;
-    return this.#events.slice(first);
+    const events = this.#events.slice(first);
+    const next = events.findIndex((message) => !isWithoutId(message));
+    return events.slice(Math.min(more, next === -1 ? events.length : next));
   }
 }
 
