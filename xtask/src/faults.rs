@@ -9,7 +9,7 @@ pub mod bench;
 mod big_log;
 mod calls;
 mod crafted;
-mod crash;
+pub mod crash;
 pub mod crowd;
 mod dead;
 mod disk_errors;
@@ -27,15 +27,15 @@ mod history;
 mod hot;
 mod joining;
 mod junk;
-mod load;
+pub mod load;
 pub mod metrics;
 mod mount;
 mod namespace;
 mod power;
-mod press;
+pub mod press;
 mod profiled;
 pub mod publisher;
-mod rank;
+pub mod rank;
 mod refusals;
 mod reloading;
 pub mod replaying;
@@ -55,7 +55,7 @@ mod tokens;
 mod topics;
 mod tracer;
 mod unheard;
-mod usage;
+pub mod usage;
 mod waiting;
 mod wall_clock;
 mod watch;
@@ -213,7 +213,7 @@ fn chosen(args: &Args) -> Result<Vec<&'static Row>> {
 }
 
 /// Streams are descriptors here as well as in the server.
-fn raise_descriptor_limit() -> Result<()> {
+pub fn raise_descriptor_limit() -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).context("raising the limit of open files")
 }

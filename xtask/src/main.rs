@@ -6,6 +6,7 @@ mod bench;
 mod certificate;
 mod ci;
 mod clients;
+mod cluster;
 mod deny;
 mod deploy;
 mod dist;
@@ -49,6 +50,8 @@ enum Chore {
     Soak(soak::Args),
     /// Inject faults into the release server and judge what becomes of it
     Faults(faults::Args),
+    /// Have several nodes share an engine, break what can break, and judge every stream
+    Cluster(cluster::Args),
     /// The clients of a row of `faults`, which starts them
     #[command(hide = true)]
     Replaying(faults::replaying::Args),
@@ -91,6 +94,7 @@ impl Chore {
             Self::Loadtest(args) => loadtest::run(args),
             Self::Soak(args) => soak::run(args),
             Self::Faults(args) => faults::run(args),
+            Self::Cluster(args) => cluster::run(args),
             Self::Replaying(args) => faults::replaying::run(args),
             Self::Clients => clients::run(),
             Self::Proxies(args) => proxies::run(args),

@@ -55,6 +55,18 @@ impl Member {
         Some(self.ended_at?.duration_since(self.opened_at?))
     }
 
+    /// It began to connect so long ago, and has no answer.
+    pub fn is_unanswered_for(&self, time: Duration) -> bool {
+        let is_waiting = self.socket.is_some() && self.answered_at.is_none();
+        is_waiting && self.opened_at.is_some_and(|opened_at| opened_at.elapsed() > time)
+    }
+
+    /// Closes.
+    pub fn give_up(&mut self) {
+        self.socket = None;
+        self.ended_at = Some(Instant::now());
+    }
+
     /// Sends more. Whether the server still takes it shows when it is read.
     pub fn send(&mut self, bytes: &[u8]) {
         if let Some(socket) = &mut self.socket {
@@ -73,6 +85,11 @@ impl Crowd {
     pub fn new(address: SocketAddr) -> Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context("creating a poller")?;
         Ok(Self { address, receive_bytes: None, epoll, members: Vec::new(), buffer: vec![0; READ_BYTES] })
+    }
+
+    /// Who connects from now on does so here.
+    pub fn turn_to(&mut self, address: SocketAddr) {
+        self.address = address;
     }
 
     /// One that follows `topic` after `last_event_id`; its number.

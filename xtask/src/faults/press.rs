@@ -115,7 +115,7 @@ impl Shared {
 }
 
 /// What publisher `name` sends as its event `number`.
-fn text(name: usize, number: u32, bytes: usize) -> String {
+pub fn text(name: usize, number: u32, bytes: usize) -> String {
     let mut text = format!("p{name}-{number}. ");
     text.extend(std::iter::repeat_n('x', bytes.saturating_sub(text.len())));
     text

@@ -46,6 +46,11 @@ impl Server {
         Self::launch(Command::new(program()), &format!("server-{name}"), "127.0.0.1:0", bench, args)
     }
 
+    /// The same on this address.
+    pub fn start_named_at(name: &str, listen: &str, bench: &Bench, args: &[&str]) -> Result<Self> {
+        Self::launch(Command::new(program()), &format!("server-{name}"), listen, bench, args)
+    }
+
     /// Starts it before everything else that wants to run.
     pub fn start_ahead(bench: &Bench, args: &[&str]) -> Result<Self> {
         Self::launch(Rank::Ahead.of(Command::new(program())), "server", "127.0.0.1:0", bench, args)
