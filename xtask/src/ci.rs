@@ -32,6 +32,7 @@ const STEPS: &[Step] = &[
         name: "faults",
         what: What::Chore(&["faults", "A1", "A2", "A3", "A4", "A5", "A8", "A9", "A10", "A12", "B11"]),
     },
+    Step { name: "cluster", what: What::Chore(&["cluster", "J1", "J2-replica", "J3"]) },
     Step { name: "clients", what: What::Tests(&["clients"], clients::tests) },
     Step { name: "proxies", what: What::Chore(&["proxies"]) },
     Step { name: "deploy", what: What::Chore(&["deploy"]) },

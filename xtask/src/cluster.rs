@@ -4,6 +4,8 @@
 //! Every row starts an engine and nodes of its own, bounds its load, and ends by itself. docs/faults.md has what was
 //! measured.
 
+mod cost;
+pub mod crowds;
 mod engine;
 mod engine_killed;
 mod engine_lost;
@@ -76,8 +78,6 @@ struct Row {
     run: fn(&Stage) -> Result<Findings>,
     /// Engines that have this fault.
     of: &'static [Kind],
-    /// It takes more than a minute or two, and is left out unless it is named or `--long` is given.
-    is_long: bool,
 }
 
 const ANY: &[Kind] = &[Kind::Redis, Kind::Nats];
@@ -85,18 +85,20 @@ const REDIS: &[Kind] = &[Kind::Redis];
 
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
-    Row { name: "spread", fault: "6,000 streams over 1,000 topics on all nodes", run: spread::in_peace, of: ANY, is_long: false },
-    Row { name: "moving", fault: "a node is killed every five seconds", run: spread::nodes_are_killed, of: ANY, is_long: false },
-    Row { name: "J1", fault: "the engine is killed and restarted, syncing always", run: engine_killed::syncing_always, of: ANY, is_long: false },
-    Row { name: "J1-second", fault: "the same, syncing every second", run: engine_killed::syncing_every_second, of: REDIS, is_long: false },
-    Row { name: "J2", fault: "the engine is emptied", run: engine_lost::emptied, of: REDIS, is_long: false },
-    Row { name: "J2-replica", fault: "an engine that has nothing takes its place", run: engine_lost::replaced, of: ANY, is_long: false },
-    Row { name: "J3", fault: "the engine drops what a stopped node has not read", run: engine_lost::trimmed, of: ANY, is_long: false },
-    Row { name: "J4", fault: "the engine hangs", run: engine_refuses::hung, of: ANY, is_long: false },
-    Row { name: "J5", fault: "the engine answers OOM, MISCONF, READONLY, NOAUTH", run: engine_refuses::refusing, of: REDIS, is_long: false },
-    Row { name: "J10", fault: "nodes cannot reach the engine, both ways and one way", run: partition::cut_off, of: ANY, is_long: false },
-    Row { name: "J12", fault: "the engine comes and goes every second", run: engine_killed::flapping, of: ANY, is_long: false },
-    Row { name: "poison", fault: "entries that somebody else writes", run: poison::is_dropped, of: REDIS, is_long: false },
+    Row { name: "spread", fault: "6,000 streams over 1,000 topics on all nodes", run: spread::in_peace, of: ANY },
+    Row { name: "moving", fault: "a node is killed every five seconds", run: spread::nodes_are_killed, of: ANY },
+    Row { name: "J1", fault: "the engine is killed and restarted, syncing always", run: engine_killed::syncing_always, of: ANY },
+    Row { name: "J1-second", fault: "the same, syncing every second", run: engine_killed::syncing_every_second, of: REDIS },
+    Row { name: "J2", fault: "the engine is emptied", run: engine_lost::emptied, of: REDIS },
+    Row { name: "J2-replica", fault: "an engine that has nothing takes its place", run: engine_lost::replaced, of: ANY },
+    Row { name: "J3", fault: "the engine drops what a stopped node has not read", run: engine_lost::trimmed, of: ANY },
+    Row { name: "J4", fault: "the engine hangs", run: engine_refuses::hung, of: ANY },
+    Row { name: "J5", fault: "the engine answers OOM, MISCONF, READONLY, NOAUTH", run: engine_refuses::refusing, of: REDIS },
+    Row { name: "J10", fault: "nodes cannot reach the engine, both ways and one way", run: partition::cut_off, of: ANY },
+    Row { name: "J12", fault: "the engine comes and goes every second", run: engine_killed::flapping, of: ANY },
+    Row { name: "poison", fault: "entries that somebody else writes", run: poison::is_dropped, of: REDIS },
+    Row { name: "cost", fault: "a node beside a server without an engine", run: cost::of_the_backplane, of: ANY },
+    Row { name: "crowds", fault: "one event for the streams of five nodes", run: crowds::are_reached, of: ANY },
 ];
 
 pub fn run(args: Args) -> Result<()> {
@@ -131,7 +133,7 @@ fn chosen(args: &Args) -> Result<Vec<&'static Row>> {
         None => bail!("there is no row {name}; see --list"),
     };
     match args.rows.as_slice() {
-        [] => Ok(ROWS.iter().filter(|row| args.long || args.list || !row.is_long).collect()),
+        [] => Ok(ROWS.iter().collect()),
         names => names.iter().map(named).collect(),
     }
 }
@@ -177,5 +179,19 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), ROWS.len());
+    }
+
+    /// docs/faults.md names every row, and no row that there is not.
+    #[test]
+    fn the_document_names_what_there_is() {
+        let document = std::fs::read_to_string(crate::workspace::root().join("docs/faults.md")).unwrap();
+        let named: Vec<&str> = document.split('`').skip(1).step_by(2).collect();
+        for row in ROWS {
+            assert!(named.contains(&format!("cluster {}", row.name).as_str()), "{} is not in the document", row.name);
+        }
+        let rows = named.iter().filter_map(|named| named.strip_prefix("cluster ")).filter(|row| !row.starts_with('-'));
+        for row in rows {
+            assert!(ROWS.iter().any(|known| known.name == row), "there is no row {row}");
+        }
     }
 }

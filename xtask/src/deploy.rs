@@ -1,5 +1,6 @@
 //! What `deploy/` has beside the files of proxies, and the Dockerfile, checked by the tools that will read it.
 
+mod compose;
 mod container;
 mod dashboard;
 mod kubernetes;
@@ -37,6 +38,7 @@ const PARTS: &[Part] = &[
     Part { name: "systemd", check: systemd::check },
     Part { name: "alerts", check: prometheus::check },
     Part { name: "container", check: container::check },
+    Part { name: "compose", check: compose::check },
     Part { name: "kubernetes", check: kubernetes::check },
     Part { name: "dashboard", check: dashboard::check },
 ];

@@ -19,6 +19,7 @@ mod loom;
 mod msrv;
 mod program;
 mod proxies;
+mod scale;
 mod setup;
 mod shuttle;
 mod sim;
@@ -52,6 +53,9 @@ enum Chore {
     Faults(faults::Args),
     /// Have several nodes share an engine, break what can break, and judge every stream
     Cluster(cluster::Args),
+    /// The clients of a row of `cluster`, which starts them
+    #[command(hide = true)]
+    ClusterCrowd(cluster::crowds::Args),
     /// The clients of a row of `faults`, which starts them
     #[command(hide = true)]
     Replaying(faults::replaying::Args),
@@ -59,6 +63,8 @@ enum Chore {
     Clients,
     /// Put real proxies before the release server, with their files of `deploy`
     Proxies(proxies::Args),
+    /// Say how many nodes it takes, by the model of docs/scale.md
+    Scale(scale::Args),
     /// Check the files of `deploy/` with the tools that read them: units, alert rules, the dashboard
     Deploy(deploy::Args),
     /// Make what a release has: archives for glibc and musl, a package for Debian, checksums and a bill of materials
@@ -95,9 +101,11 @@ impl Chore {
             Self::Soak(args) => soak::run(args),
             Self::Faults(args) => faults::run(args),
             Self::Cluster(args) => cluster::run(args),
+            Self::ClusterCrowd(args) => cluster::crowds::run(args),
             Self::Replaying(args) => faults::replaying::run(args),
             Self::Clients => clients::run(),
             Self::Proxies(args) => proxies::run(args),
+            Self::Scale(args) => scale::run(args),
             Self::Deploy(args) => deploy::run(args),
             Self::Dist(args) => dist::run(args),
             Self::H2spec => h2spec::run(),

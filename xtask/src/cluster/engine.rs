@@ -49,8 +49,7 @@ impl Engine {
         crate::faults::clear(&dir)?;
         std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
         let args = args.iter().map(ToString::to_string).collect();
-        let mut engine =
-            Self { kind, address, dir, log: bench.file(&format!("{name}.log")), args, process: None };
+        let mut engine = Self { kind, address, dir, log: bench.file(&format!("{name}.log")), args, process: None };
         engine.restart()?;
         Ok(engine)
     }

@@ -65,7 +65,12 @@ pub fn trimmed(stage: &Stage) -> Result<Findings> {
     let stood_still = scene.streams.count().div_ceil(stage.node_count);
     let told = scene.streams.gapped_within(stood_still, WAITED)?;
     let mut findings = Findings::default();
-    findings.at_most("until every stream of that node is told", told.map_or(f64::INFINITY, secs), secs(TOLD_WITHIN), "s");
+    findings.at_most(
+        "until every stream of that node is told",
+        told.map_or(f64::INFINITY, secs),
+        secs(TOLD_WITHIN),
+        "s",
+    );
     findings.note("events meanwhile", scene.besides.len());
     scene.goes_on()?;
     let (_, judged) = scene.end(stage, &mut findings)?;

@@ -68,7 +68,11 @@ const REFUSALS: &[Refusal] = &[
         begin: |engine| engine.tell("CONFIG SET maxmemory 1mb").map(drop),
         end: |engine| engine.tell("CONFIG SET maxmemory 0").map(drop),
     },
-    Refusal { name: "MISCONF", begin: cannot_save, end: |engine| engine.ask(&[b"CONFIG", b"SET", b"save", b""]).map(drop) },
+    Refusal {
+        name: "MISCONF",
+        begin: cannot_save,
+        end: |engine| engine.ask(&[b"CONFIG", b"SET", b"save", b""]).map(drop),
+    },
     Refusal {
         name: "READONLY",
         // Of a master that is not there.
@@ -105,10 +109,8 @@ pub fn refusing(stage: &Stage) -> Result<Findings> {
 /// Publishes on every node for a while, all of it after the engine began to refuse.
 fn ask_all(scene: &Scene<'_>, name: &str) -> Result<Vec<Attempt>> {
     // Nobody follows it, so nobody waits for what may come of these.
-    let publishing = Publishing::start(&Pressing {
-        topics: 1,
-        ..pressing(&scene.nodes, TOPICS + 1, 50.0).named_from(1_000)
-    });
+    let publishing =
+        Publishing::start(&Pressing { topics: 1, ..pressing(&scene.nodes, TOPICS + 1, 50.0).named_from(1_000) });
     std::thread::sleep(Duration::from_secs(2));
     let asked = publishing.finish()?;
     ensure!(!asked.is_empty(), "nothing was published during {name}");

@@ -7,7 +7,6 @@ use anyhow::{Context, Result, ensure};
 
 use crate::faults::asking::Asking;
 use crate::faults::bench::{Bench, expect};
-use crate::faults::metrics::Metrics;
 use crate::faults::server::Server;
 
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -77,14 +76,20 @@ impl<'a> Nodes<'a> {
         Ok(sums?.into_iter().sum())
     }
 
-    pub fn metrics(&self, node: usize) -> Result<Metrics> {
-        self.server(node)?.metrics()
-    }
-
     /// Resident memory of the largest.
     pub fn rss_mib(&self) -> Result<f64> {
-        let sizes: Result<Vec<f64>> = self.running().map(|server| Ok(server.usage()?.rss_mib())).collect();
-        Ok(sizes?.into_iter().fold(0.0, f64::max))
+        Ok(self.memory_mib()?.into_iter().fold(0.0, f64::max))
+    }
+
+    /// Resident memory of each.
+    pub fn memory_mib(&self) -> Result<Vec<f64>> {
+        self.running().map(|server| Ok(server.usage()?.rss_mib())).collect()
+    }
+
+    /// Waits until no node counts a stream any more.
+    pub fn settle(&self) -> Result<()> {
+        let are_gone = || Ok(self.running().map(Server::streams).sum::<Result<usize>>()? == 0);
+        expect("the end of all streams", READY_WITHIN, are_gone)
     }
 
     pub fn is_ready(&self, node: usize) -> Result<bool> {

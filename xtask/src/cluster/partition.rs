@@ -45,7 +45,9 @@ impl Wire {
                     return;
                 }
                 // An engine that is not there is a connection that ends.
-                let Ok((node, engine)) = node.and_then(|node| Ok((node, TcpStream::connect(engine)?))) else { continue };
+                let Ok((node, engine)) = node.and_then(|node| Ok((node, TcpStream::connect(engine)?))) else {
+                    continue;
+                };
                 let _ = link(&shared, node, engine);
             }
         });

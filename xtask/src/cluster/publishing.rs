@@ -104,8 +104,7 @@ fn publish(name: usize, pressing: &Pressing, acked: &AtomicU64, is_over: &Atomic
         // What was late is not made up for in a burst.
         due = (due + gap).max(Instant::now() - gap);
         let number = attempts.len() as u32;
-        let (node, topic) =
-            (random.below(doors.len() as u64) as usize, random.below(pressing.topics as u64) as usize);
+        let (node, topic) = (random.below(doors.len() as u64) as usize, random.below(pressing.topics as u64) as usize);
         let began = Instant::now();
         let outcome = ask(&mut doors[node], pressing.nodes[node], topic, &text(name, number, pressing.bytes));
         match outcome {

@@ -75,7 +75,6 @@ pub struct Streams {
 struct Shared {
     /// Streams that are open.
     following: AtomicUsize,
-    events: AtomicUsize,
     /// Clients that were told of a gap.
     gapped: AtomicUsize,
     heartbeats: AtomicUsize,
@@ -101,10 +100,6 @@ impl Streams {
 
     pub fn following(&self) -> usize {
         self.shared.following.load(Ordering::Relaxed)
-    }
-
-    pub fn events(&self) -> usize {
-        self.shared.events.load(Ordering::Relaxed)
     }
 
     pub fn heartbeats(&self) -> usize {
@@ -226,10 +221,7 @@ impl Reader {
                 Told::Gap { id: event.id, data: event.data }
             }
             ("sse.reconnect", _) => return,
-            ("", Some(origin)) => {
-                self.shared.events.fetch_add(1, Ordering::Relaxed);
-                Told::Event { id: event.id, origin }
-            }
+            ("", Some(origin)) => Told::Event { id: event.id, origin },
             ("", None) if event.data.starts_with(END) => {
                 client.ends += 1;
                 let has_all = client.ends == client.topics.len();

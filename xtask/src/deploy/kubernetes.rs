@@ -16,33 +16,63 @@ const VERSIONS: [&str; 2] = ["1.27", "1.33"];
 const ENDING_SECONDS: u64 = 10;
 const TO_JSON: &str = "import json, sys, yaml; json.dump(list(yaml.safe_load_all(open(sys.argv[1]))), sys.stdout)";
 
+/// What the manifests are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// One server, with a log on a volume.
+    One,
+    /// Several nodes that share an engine, and keep nothing.
+    Several,
+}
+
+impl Form {
+    fn file(self) -> &'static str {
+        match self {
+            Self::One => "sse-server.yaml",
+            Self::Several => "several-nodes.yaml",
+        }
+    }
+
+    fn kind(self) -> &'static str {
+        match self {
+            Self::One => "StatefulSet",
+            Self::Several => "Deployment",
+        }
+    }
+}
+
 pub fn check(yard: &Yard, findings: &mut Findings) -> Result<()> {
-    let (manifests, linters) = (Yard::deployed("kubernetes/sse-server.yaml"), linters::installed()?);
+    [Form::One, Form::Several].into_iter().try_for_each(|form| check_form(form, yard, findings))
+}
+
+fn check_form(form: Form, yard: &Yard, findings: &mut Findings) -> Result<()> {
+    let (file, linters) = (form.file(), linters::installed()?);
+    let manifests = Yard::deployed("kubernetes").join(file);
     for version in VERSIONS {
         let mut validate = linters::python(&linters);
         validate.args(["-m", "kubernetes_validate", "--strict", "--quiet", "--kubernetes-version", version]);
         let validated = validate.arg(&manifests).output()?;
         print!("{}{}", String::from_utf8_lossy(&validated.stdout), String::from_utf8_lossy(&validated.stderr));
-        findings.is_so(&format!("valid for Kubernetes {version}"), validated.status.success());
+        findings.is_so(&format!("{file}: valid for Kubernetes {version}"), validated.status.success());
     }
     let text = program::read(linters::python(&linters).args(["-c", TO_JSON]).arg(&manifests))?;
     let all: Vec<Value> = serde_json::from_str(&text)?;
-    let faults = faults(&all)?;
+    let faults = faults(form, &all)?;
     faults.iter().for_each(|fault| println!("{fault}"));
-    findings.none("what does not fit together", faults.len() as u64);
-    findings.is_so("the server takes the pod's settings", takes_settings(yard, &all)?);
+    findings.none(&format!("{file}: what does not fit together"), faults.len() as u64);
+    findings.is_so(&format!("{file}: the server takes the pod's settings"), takes_settings(form, yard, &all)?);
     Ok(())
 }
 
 /// What of the manifests contradicts the rest.
-fn faults(all: &[Value]) -> Result<Vec<String>> {
-    let set = one(all, "StatefulSet")?;
+fn faults(form: Form, all: &[Value]) -> Result<Vec<String>> {
+    let set = one(all, form.kind())?;
     let (spec, pod) = (&set["spec"], &set["spec"]["template"]["spec"]);
     let container = &pod["containers"][0];
     let labels = spec["template"]["metadata"]["labels"].as_object().context("the pod has no labels")?;
     let mut faults = Vec::new();
     let mut must = |holds: bool, fault: &str| faults.extend((!holds).then(|| fault.to_owned()));
-    must(selects(&spec["selector"]["matchLabels"], labels), "the StatefulSet does not select its pod");
+    must(selects(&spec["selector"]["matchLabels"], labels), "the pods' owner does not select them");
     for kind in ["PodDisruptionBudget", "NetworkPolicy"] {
         let spec = &one(all, kind)?["spec"];
         let selector = if kind == "NetworkPolicy" { &spec["podSelector"] } else { &spec["selector"] };
@@ -56,18 +86,12 @@ fn faults(all: &[Value]) -> Result<Vec<String>> {
             must(ports.contains(&target), &format!("{} sends to {target}, a port that is not there", name(service)));
         }
     }
-    let services: Vec<&str> = all.iter().filter(|one| one["kind"] == "Service").map(name).collect();
-    must(
-        services.contains(&spec["serviceName"].as_str().unwrap_or_default()),
-        "there is no service of the StatefulSet",
-    );
     for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
         let get = &container[probe]["httpGet"];
         must(get["port"] == "admin", &format!("the {probe} does not ask the admin listener"));
         let path = if probe == "readinessProbe" { "/readyz" } else { "/livez" };
         must(get["path"] == path, &format!("the {probe} does not ask {path}"));
     }
-    must(spec["replicas"] == 1, "several pods would be several hubs");
     let settings = settings(all)?;
     let drain = setting(&settings, "drain_window")
         .and_then(|value| value.trim_matches('"').trim_end_matches('s').parse::<u64>().ok());
@@ -82,21 +106,55 @@ fn faults(all: &[Value]) -> Result<Vec<String>> {
         let is_there = setting(&settings, key).is_some_and(|value| value.contains(&format!("0.0.0.0:{number}\"")));
         must(is_there, &format!("{key} is not the container's port {port}, {number}"));
     }
-    let mounts: Vec<&str> = container["volumeMounts"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|one| one["mountPath"].as_str())
-        .collect();
-    let data_dir = setting(&settings, "data_dir").unwrap_or_default().trim_matches('"');
-    must(mounts.contains(&data_dir), "the data directory is on no volume");
     let secure = &container["securityContext"];
     must(
         secure["readOnlyRootFilesystem"] == true && secure["allowPrivilegeEscalation"] == false,
         "the container is not locked down",
     );
     must(pod["securityContext"]["runAsNonRoot"] == true, "it may run as root");
+    faults.extend(match form {
+        Form::One => faults_of_one(all, spec, container, &settings),
+        Form::Several => faults_of_several(all, spec, container, &settings)?,
+    });
     Ok(faults)
+}
+
+/// What is right for one server alone.
+fn faults_of_one(all: &[Value], spec: &Value, container: &Value, settings: &str) -> Vec<String> {
+    let services: Vec<&str> = all.iter().filter(|one| one["kind"] == "Service").map(name).collect();
+    let mounts = container["volumeMounts"].as_array().into_iter().flatten();
+    let mounts: Vec<&str> = mounts.filter_map(|one| one["mountPath"].as_str()).collect();
+    let data_dir = setting(settings, "data_dir").unwrap_or_default().trim_matches('"');
+    let must = [
+        (services.contains(&spec["serviceName"].as_str().unwrap_or_default()), "the StatefulSet has no service"),
+        (spec["replicas"] == 1, "several pods would be several hubs"),
+        (mounts.contains(&data_dir), "the data directory is on no volume"),
+    ];
+    broken(&must)
+}
+
+/// What is right for nodes that share an engine.
+fn faults_of_several(all: &[Value], spec: &Value, container: &Value, settings: &str) -> Result<Vec<String>> {
+    let replicas = spec["replicas"].as_u64().unwrap_or_default();
+    let budget = one(all, "PodDisruptionBudget")?["spec"]["maxUnavailable"].as_u64();
+    let mut variables = container["env"].as_array().into_iter().flatten();
+    let is_from_a_secret = |one: &Value| one["valueFrom"]["secretKeyRef"]["key"] == "backplane";
+    let must = [
+        (replicas >= 2, "one pod is not several"),
+        (
+            variables.any(|one| one["name"] == "SSE_BACKPLANE" && is_from_a_secret(one)),
+            "the engine's address is no secret",
+        ),
+        (setting(settings, "data_dir").is_none(), "a data directory and a backplane exclude each other"),
+        (spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0, "a roll-out takes a node before there is another"),
+        (budget.is_some_and(|budget| budget >= 1 && budget < replicas), "the budget lets none leave, or all"),
+        (setting(settings, "drain_window").is_some(), "the drain is left to the default"),
+    ];
+    Ok(broken(&must))
+}
+
+fn broken(must: &[(bool, &str)]) -> Vec<String> {
+    must.iter().filter(|(holds, _)| !holds).map(|(_, fault)| (*fault).to_owned()).collect()
 }
 
 fn one<'a>(all: &'a [Value], kind: &str) -> Result<&'a Value> {
@@ -132,16 +190,20 @@ fn setting<'a>(settings: &'a str, key: &str) -> Option<&'a str> {
 }
 
 /// Whether they are good, with what the pod sets and with what Kubernetes sets for a service of this name.
-fn takes_settings(yard: &Yard, all: &[Value]) -> Result<bool> {
+fn takes_settings(form: Form, yard: &Yard, all: &[Value]) -> Result<bool> {
     let file = yard.dir.join("sse-server.toml");
     fs::write(&file, settings(all)?)?;
     let mut command = Command::new(&yard.server);
     command.env_clear().args(["check-config", "--config"]).arg(&file);
     command.env("SSE_SERVER_SERVICE_HOST", "10.0.0.1").env("SSE_SERVER_PORT_80_TCP", "tcp://10.0.0.1:80");
-    let container = &one(all, "StatefulSet")?["spec"]["template"]["spec"]["containers"][0];
+    let container = &one(all, form.kind())?["spec"]["template"]["spec"]["containers"][0];
     for variable in container["env"].as_array().into_iter().flatten() {
         // What stands for a secret is as long as the real one.
-        let value = variable["value"].as_str().map_or_else(|| "7f3a9c51e2".repeat(7), str::to_owned);
+        let secret = || match variable["valueFrom"]["secretKeyRef"]["key"].as_str() {
+            Some("backplane") => "redis://redis:6379".to_owned(),
+            _ => "7f3a9c51e2".repeat(7),
+        };
+        let value = variable["value"].as_str().map_or_else(secret, str::to_owned);
         command.env(variable["name"].as_str().unwrap_or_default(), value);
     }
     let checked = command.output()?;

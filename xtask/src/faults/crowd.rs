@@ -1,7 +1,7 @@
 //! Many streams on one thread, each read as soon as something comes.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,8 @@ pub struct Crowd {
     address: SocketAddr,
     /// What the kernel may hold for each new client that does not read; its own measure unless given.
     pub receive_bytes: Option<usize>,
+    /// Where new clients come from, if the kernel is not to choose: it has so many ports for each.
+    pub source: Option<IpAddr>,
     epoll: OwnedFd,
     members: Vec<Member>,
     buffer: Vec<u8>,
@@ -84,7 +86,7 @@ impl Member {
 impl Crowd {
     pub fn new(address: SocketAddr) -> Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context("creating a poller")?;
-        Ok(Self { address, receive_bytes: None, epoll, members: Vec::new(), buffer: vec![0; READ_BYTES] })
+        Ok(Self { address, receive_bytes: None, source: None, epoll, members: Vec::new(), buffer: vec![0; READ_BYTES] })
     }
 
     /// Who connects from now on does so here.
@@ -114,6 +116,9 @@ impl Crowd {
         let socket = Socket::new(Domain::for_address(self.address), Type::STREAM.nonblocking(), None)?;
         if let Some(bytes) = self.receive_bytes {
             socket.set_recv_buffer_size(bytes)?;
+        }
+        if let Some(source) = self.source {
+            socket.bind(&SocketAddr::new(source, 0).into()).context("taking a port")?;
         }
         let opened_at = Some(Instant::now());
         match socket.connect(&self.address.into()) {

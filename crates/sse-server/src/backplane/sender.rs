@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use sse_hub::{Outgoing, PublishError};
 use tokio::sync::Notify;
 
-use super::engine::{self, Appended, EngineError};
+use super::engine::{self, Appended, EngineError, PATIENCE};
 use super::node::Node;
 
 /// Most entries that go in one go.
@@ -110,8 +110,12 @@ async fn send(node: &Node, batch: Vec<Outgoing>) {
         node.pending.expect(nonce, promise);
         entries.push(engine::Outgoing { bytes: entry, topic, key });
     }
-    let read_to = node.position();
+    let (read_to, began) = (node.position(), Instant::now());
     let outcomes = node.engine.append(entries).await;
+    if began.elapsed() >= PATIENCE && outcomes.iter().any(Result::is_err) {
+        // Who waits behind them has waited as long, and would with the next batch as long again.
+        node.queue.clear();
+    }
     let epochs = node.epochs();
     for (&(nonce, bytes), outcome) in nonces.iter().zip(outcomes) {
         match outcome {
