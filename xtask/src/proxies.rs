@@ -92,7 +92,7 @@ mod tests {
     }
 
     /// What else `deploy/` has, which `cargo xtask deploy` and `cargo xtask dist` check.
-    const OTHERS: &[&str] = &["debian", "grafana", "kubernetes", "prometheus", "sse-server.toml", "systemd"];
+    const OTHERS: &[&str] = &["compose", "debian", "grafana", "kubernetes", "prometheus", "sse-server.toml", "systemd"];
 
     /// Each proxy of `deploy/` is started by a test and told of in the document.
     #[test]

@@ -35,10 +35,13 @@ pub struct Verdict {
 /// What publishers know: the topic of each event, and its id if they were told.
 type Known<'a> = HashMap<(usize, u32), (usize, Option<&'a str>)>;
 
+/// An event that its topic's streams are to have: where it is from, and its id.
+type Due<'a> = ((usize, u32), &'a str);
+
 pub fn judge(attempts: &[Attempt], clients: &[Client]) -> Verdict {
     let mut verdict = Verdict::default();
     let mut known = Known::new();
-    let mut due: HashMap<usize, Vec<((usize, u32), &str)>> = HashMap::new();
+    let mut due: HashMap<usize, Vec<Due<'_>>> = HashMap::new();
     for attempt in attempts {
         let origin = (attempt.publisher, attempt.number);
         let id = if let Outcome::Acked(id) = &attempt.outcome { Some(id.as_str()) } else { None };
