@@ -24,6 +24,8 @@ fn begin_alarming_series() {
     GAP_REASONS.iter().for_each(|reason| counter!("sse_gaps_total", "reason" => reason.as_str()).increment(0));
     ["failed", "ok"].iter().for_each(|result| counter!("sse_tls_reloads_total", "result" => *result).increment(0));
     counter!("sse_log_read_errors_total").increment(0);
+    counter!("sse_backplane_epochs_total").increment(0);
+    counter!("sse_backplane_missed_entries_total").increment(0);
     counter!("sse_panics_total").increment(0);
     gauge!("sse_config_last_reload_successful").set(1.0);
 }

@@ -48,12 +48,13 @@ pub fn check(yard: &Yard, findings: &mut Findings) -> Result<()> {
     server.stop()
 }
 
-/// Another server, for the metrics of TLS alone.
+/// Another server, for the metrics of TLS and of several nodes: its engine is away.
 fn secure(yard: &Yard) -> Result<Server> {
     let dir = yard.dir.join("tls");
     fs::create_dir_all(&dir)?;
     let flags = Certificate::make(&dir)?.flags();
-    yard.start(&Bench::new("deploy", &dir, false, &[]), &[], &flags.each_ref().map(String::as_str))
+    let flags = [flags.each_ref().map(String::as_str).as_slice(), &["--backplane=redis://127.0.0.1:1"]].concat();
+    yard.start(&Bench::new("deploy", &dir, false, &[]), &[], &flags)
 }
 
 /// Streams that get everything, one that reads nothing and is cut, one that resumes after an unknown id, a publish that is
