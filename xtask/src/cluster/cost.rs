@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use super::nodes::expect_ready;
 use super::stage::Stage;
 use crate::faults::finding::{Findings, median};
 use crate::faults::load::{Load, is_whole};
@@ -43,6 +44,7 @@ pub fn of_the_backplane(stage: &Stage) -> Result<Findings> {
 fn measure(stage: &Stage, args: &[&str]) -> Result<Measured> {
     let seconds = stage.bench.pick("4", "10");
     let server = Server::start_ahead(&stage.bench, &[&["--log-level=warn"], args].concat())?;
+    expect_ready(&server)?;
     let report = Load::run(&stage.bench, "load", &server, &[&LOAD[..], &["--seconds", seconds]].concat())?;
     server.stop()?;
     let figure = |value: &Value| value.as_f64().context("the report lacks a figure");

@@ -92,14 +92,8 @@ impl<'a> Nodes<'a> {
         expect("the end of all streams", READY_WITHIN, are_gone)
     }
 
-    pub fn is_ready(&self, node: usize) -> Result<bool> {
-        let request = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n";
-        let answer = Asking::connect(self.server(node)?.admin).and_then(|mut asking| asking.answer(request));
-        Ok(answer.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 ")))
-    }
-
     pub fn expect_ready(&self, node: usize) -> Result<()> {
-        expect("a node that is ready", READY_WITHIN, || self.is_ready(node))
+        expect_ready(self.server(node)?)
     }
 
     /// How long it takes until each of them takes an event.
@@ -128,4 +122,14 @@ impl<'a> Nodes<'a> {
         ensure!(running.len() == count, "{} of {count} nodes run at the end", running.len());
         running.into_iter().try_for_each(Server::stop)
     }
+}
+
+/// Waits until it follows its engine: before, it asks who comes to come back.
+pub fn expect_ready(server: &Server) -> Result<()> {
+    let is_ready = || {
+        let request = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        let answer = Asking::connect(server.admin).and_then(|mut asking| asking.answer(request));
+        Ok(answer.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 ")))
+    };
+    expect("a node that is ready", READY_WITHIN, is_ready)
 }

@@ -7,7 +7,7 @@ use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::consumer::pull::Batch;
 use futures_util::{FutureExt, StreamExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::super::engine::{ANSWER_BYTES_MAX, Answer, EngineError, Entry, Tail};
 use super::super::slot::Fault;
@@ -19,6 +19,8 @@ use super::{Store, not_now};
 const WAIT: Duration = Duration::from_secs(1);
 /// How long it may take to say that there are none.
 const SILENCE_MAX: Duration = Duration::from_secs(4);
+/// After so long beyond [`WAIT`] they are asked for again: NATS 2.9 says nothing at all when the time is up as an entry comes.
+const WORD_WITHIN: Duration = Duration::from_millis(250);
 /// Entries that are asked for together.
 const ENTRIES_MAX: usize = 1024;
 /// How long the consumer outlives a connection that is lost.
@@ -28,8 +30,8 @@ const CONSUMER_IDLE_MAX: Duration = Duration::from_secs(30);
 pub(super) struct Follower {
     link: Link,
     consumer: PullConsumer,
-    /// What was asked for and has not all come.
-    batch: Option<Batch>,
+    /// What was asked for and has not all come, and until when it may.
+    batch: Option<(Batch, Instant)>,
     after: u64,
     /// What the consumer has given, by its own count.
     given: u64,
@@ -57,15 +59,20 @@ impl Follower {
 
     /// The next message, and all that have come with it.
     async fn next_now(&mut self) -> Result<Vec<Entry>, Fault> {
-        let batch = match &mut self.batch {
-            Some(batch) => batch,
+        let (batch, until) = match &mut self.batch {
+            Some(asked) => asked,
             None => {
                 let batch = self.consumer.batch().max_messages(ENTRIES_MAX).max_bytes(ANSWER_BYTES_MAX).expires(WAIT);
-                self.batch.insert(batch.messages().await.map_err(not_now)?)
+                let until = Instant::now() + WAIT + WORD_WITHIN;
+                self.batch.insert((batch.messages().await.map_err(not_now)?, until))
             }
         };
         let mut messages = Vec::new();
-        let mut next = batch.next().await;
+        let Ok(mut next) = timeout_at(*until, batch.next()).await else {
+            // What comes of it all the same is missed by its count.
+            self.batch = None;
+            return Ok(Vec::new());
+        };
         loop {
             match next {
                 Some(Ok(message)) => messages.push(message),

@@ -87,6 +87,15 @@ impl Engine {
 
     pub(crate) fn hang(&self) {
         kill_process(Pid::from_child(&self.child), Signal::STOP).unwrap();
+        // Each thread stops by itself, and until then it answers.
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let stands = |task: std::io::Result<fs::DirEntry>| {
+            let stat = fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
+            stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T'))
+        };
+        within(Duration::from_secs(5), "an engine that stands still", || {
+            fs::read_dir(&tasks).unwrap().all(stands).then_some(())
+        });
     }
 
     pub(crate) fn go_on(&self) {
