@@ -24,7 +24,7 @@ use crate::{GapReason, IdempotencyKey, Selector, TopicName};
 
 /// What the rings no longer hold.
 ///
-/// A hub calls it from its host's reading threads only: see [`Hub::serve_read`](crate::Hub::serve_read).
+/// A hub calls it from its host's reading threads only: see [`Hub::serve_read`](crate::Hub::serve_log_read).
 pub trait History: fmt::Debug + Send + Sync {
     /// Reads on: a bounded page of what is after a cursor.
     ///

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
@@ -40,6 +41,8 @@ pub(crate) struct Peers {
     to_kick: Mutex<Option<mpsc::Receiver<Wanted>>>,
     /// Somebody has asked what this node has, or should be told.
     is_asked: tokio::sync::Notify,
+    /// What the others have is to be asked for.
+    is_unsure: AtomicBool,
 }
 
 impl Peers {
@@ -58,7 +61,17 @@ impl Peers {
         let (kicks, to_kick) = mpsc::channel(KICKS_MAX);
         let (heard, is_asked) = (Mutex::default(), tokio::sync::Notify::new());
         let (node, to_kick) = (node.clone(), Mutex::new(Some(to_kick)));
-        let peers = Arc::new(Self { name, node, presence, revocations, heard, kicks, to_kick, is_asked });
+        let peers = Arc::new(Self {
+            name,
+            node,
+            presence,
+            revocations,
+            heard,
+            kicks,
+            to_kick,
+            is_asked,
+            is_unsure: AtomicBool::new(true),
+        });
         peers.presence.iter().for_each(|presence| presence.tell(peers.clone()));
         peers.node.tell(peers.clone());
         Ok(peers)
@@ -143,7 +156,7 @@ impl Peers {
     /// Something may have been missed: everybody is to tell what there is.
     pub(crate) fn is_unsure(&self) {
         self.presence.iter().for_each(|presence| presence.forget_all());
-        self.say(Said::Hello { asks: true });
+        self.is_unsure.store(true, Ordering::Relaxed);
         self.is_asked.notify_one();
     }
 
@@ -155,11 +168,11 @@ impl Peers {
         loop {
             tokio::select! {
                 _ = interval.tick() => self.beat(),
-                () = self.is_asked.notified() => self.tell_all(false),
+                () = self.is_asked.notified() => self.tell_all(),
                 _ = state.changed() => {
                     if *state.borrow_and_update() == State::Following {
                         // What it said while the engine was away nobody has heard.
-                        self.tell_all(true);
+                        self.tell_all();
                     }
                 }
             }
@@ -171,30 +184,32 @@ impl Peers {
             return;
         }
         self.say(Said::Alive);
-        for gone in self.gone(Instant::now()) {
+        let (gone, is_first) = self.gone(Instant::now());
+        for gone in gone {
             tracing::info!(node = %gone, "another node is gone");
-            for present in self.presence.iter().flat_map(|presence| presence.of_node(gone)) {
-                self.node.say(&Note { node: gone, said: Said::Left { present } });
+            for present in self.presence.iter().flat_map(|presence| presence.take_node(gone)) {
+                if is_first {
+                    self.node.say(&Note { node: gone, said: Said::Left { present } });
+                }
             }
         }
     }
 
-    /// The nodes that were not heard of for too long, if it is this one that has to tell of them.
-    fn gone(&self, now: Instant) -> Vec<Uuid> {
+    /// The nodes that were not heard of for too long, and whether it is this one that has to tell of them.
+    fn gone(&self, now: Instant) -> (Vec<Uuid>, bool) {
         let mut heard = self.heard.lock();
         let gone: Vec<Uuid> = heard.iter().filter(|(_, at)| now - **at >= GONE_AFTER).map(|(name, _)| *name).collect();
         heard.retain(|_, at| now - *at < GONE_AFTER);
         let is_first = heard.keys().next().is_none_or(|first| self.name < *first);
-        if is_first {
-            return gone;
-        }
-        // Another one tells: its word takes them out of the list here as well.
-        Vec::new()
+        (gone, is_first)
     }
 
-    fn tell_all(&self, begins: bool) {
-        // One that knows of nobody may be new.
-        self.say(Said::Hello { asks: begins && self.heard.lock().is_empty() });
+    fn tell_all(&self) {
+        if self.node.state() != State::Following {
+            // Nobody would hear it. It is told when the engine is back.
+            return;
+        }
+        self.say(Said::Hello { asks: self.is_unsure.swap(false, Ordering::Relaxed) });
         let mut present = self.presence.iter().flat_map(|presence| presence.own()).peekable();
         while present.peek().is_some() {
             let part: Vec<_> = present.by_ref().take(TOLD_AT_ONCE).collect();

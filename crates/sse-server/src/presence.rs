@@ -114,9 +114,9 @@ impl Presence {
         self.remote.lock().clear();
     }
 
-    /// What is known of a node.
-    pub(crate) fn of_node(&self, node: Uuid) -> Vec<backplane::Presence> {
-        let remote = self.remote.lock();
+    /// What was known of a node that is gone.
+    pub(crate) fn take_node(&self, node: Uuid) -> Vec<backplane::Presence> {
+        let taken = self.remote.lock().remove(&node);
         let of = |(selector, subscribers): (&TopicName, &BTreeMap<Uuid, Option<Value>>)| {
             let one = |(subscriber, payload): (&Uuid, &Option<Value>)| backplane::Presence {
                 selector: selector.as_str().to_owned(),
@@ -125,7 +125,7 @@ impl Presence {
             };
             subscribers.iter().map(one).collect::<Vec<_>>()
         };
-        remote.get(&node).into_iter().flatten().flat_map(of).collect()
+        taken.iter().flatten().flat_map(of).collect()
     }
 
     /// What this node has.

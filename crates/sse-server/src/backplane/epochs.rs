@@ -105,6 +105,12 @@ impl SharedEpochs {
         Cursor { epoch: self.current().epoch(), sequence: self.sequence(number) }
     }
 
+    /// The same of an entry of any epoch that is remembered.
+    pub(super) fn cursor_of_any(&self, number: u64) -> Cursor {
+        let epoch = self.epochs.iter().rfind(|epoch| epoch.after < number).unwrap_or(self.current());
+        Cursor { epoch: epoch.epoch(), sequence: epoch.base + number }
+    }
+
     /// As a hub knows them.
     pub(super) fn for_hub(&self) -> sse_hub::Epochs {
         let past = self.epochs[..self.epochs.len() - 1].iter().enumerate();
@@ -208,6 +214,8 @@ mod tests {
             assert_eq!(epochs.place(lost), Place::Lost { up_to: 5_017, reason: GapReason::Epoch }, "{lost}");
         }
         assert_eq!(epochs.place(5_017), number(17, u64::MAX, 5_000, 2));
+        assert_eq!(epochs.cursor_of_any(17), Cursor { epoch: epoch(1), sequence: 1_017 });
+        assert_eq!(epochs.cursor_of_any(18), epochs.cursor(18));
         let known = epochs.for_hub();
         assert_eq!((known.current(), known.past()), (epoch(2), &[PastEpoch { epoch: epoch(1), last: 1_017 }][..]));
     }

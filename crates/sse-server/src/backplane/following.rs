@@ -279,6 +279,8 @@ impl Following {
         Signals::backplane_epoch();
         self.node.pending.distrust();
         self.stand_at(epochs, after);
+        // Numbers may be lower from now on than what it waited for when it began.
+        self.warm_at = Some(after);
         self.is_unsure();
         Agreed::Anew
     }

@@ -110,7 +110,7 @@ async fn send(node: &Node, batch: Vec<Outgoing>) {
         node.pending.expect(nonce, promise);
         entries.push(engine::Outgoing { bytes: entry, topic, key });
     }
-    let (read_to, began) = (node.position(), Instant::now());
+    let (read_to, began, epochs_before) = (node.position(), Instant::now(), node.epochs());
     let outcomes = node.engine.append(entries).await;
     if began.elapsed() >= PATIENCE && outcomes.iter().any(Result::is_err) {
         // Who waits behind them has waited as long, and would with the next batch as long again.
@@ -119,13 +119,14 @@ async fn send(node: &Node, batch: Vec<Outgoing>) {
     let epochs = node.epochs();
     for (&(nonce, bytes), outcome) in nonces.iter().zip(outcomes) {
         match outcome {
-            // The engine gives a number again that it gave before: it has lost what had it.
-            Ok(Appended::New(number)) if number <= read_to => {
+            // The engine gives a number again that it gave before: it has lost what had it. Or it has lost something meanwhile, and
+            // nobody knows whether that was lost too; if not, it has come back already or will, and is another epoch's.
+            Ok(Appended::New(number)) if number <= read_to || !Arc::ptr_eq(&epochs, &epochs_before) => {
                 node.suspect();
                 node.pending.settle(nonce, Err(PublishError::BackplaneDown));
             }
             Ok(Appended::New(number)) => node.pending.taken(nonce, epochs.cursor(number)),
-            Ok(Appended::Known(number)) => node.pending.settle(nonce, Ok(epochs.cursor(number))),
+            Ok(Appended::Known(number)) => node.pending.settle(nonce, Ok(epochs.cursor_of_any(number))),
             Ok(Appended::KeyReused) => node.pending.settle(nonce, Err(PublishError::KeyReused)),
             Err(EngineError::TooLarge { bytes_max }) => {
                 node.pending.settle(nonce, Err(PublishError::TooLarge { bytes, bytes_max }));

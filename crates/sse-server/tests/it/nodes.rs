@@ -101,6 +101,8 @@ fn an_engine_that_lost_all_is_told_of(kind: EngineKind) {
     let mut streams: Vec<_> = nodes.iter().flat_map(|node| targets.map(|target| node.follow(target).open())).collect();
     let old: Vec<_> = (0..3).map(|n| nodes[0].publish("news", &n.to_string())).collect();
     streams.iter_mut().for_each(|stream| (0..3).for_each(|n| assert_eq!(stream.next_data(), n.to_string())));
+    // It has waited for what was there.
+    let late = engine.node(&[]);
     engine.begin_anew();
     let new = back(&nodes[1], "news", "new");
     assert!(new[..8] != old[0][..8] && new[9..] > old[2][9..], "another epoch, whose numbers go on: {old:?} {new}");
@@ -112,6 +114,7 @@ fn an_engine_that_lost_all_is_told_of(kind: EngineKind) {
         assert_eq!((event.id, &*event.data), (new.clone(), "new"));
     };
     streams.iter_mut().for_each(expect_gap);
+    assert!(back(&late, "other", "x") > new);
     for target in targets {
         expect_gap(&mut nodes[0].follow(target).last_event_id(&old[2]).open());
     }
