@@ -96,12 +96,14 @@ impl HubInner {
     pub(crate) fn append_shared(&self, publication: &Publication, sequence: u64) {
         let mut news = News::default();
         loop {
-            let topics =
+            let mut topics =
                 distinct(publication.topics.iter().filter_map(|name| self.topics.obtain_for(name, sequence)).collect());
             let appending = self.order.enter(&shards_of(&topics));
             if topics.iter().any(|topic| topic.lock().life() == Life::Collected) {
                 continue;
             }
+            // One that was made just now may begin with this event as one that it had.
+            topics.retain(|topic| topic.lock().ring.newest() < sequence);
             let draft = publication.draft();
             let cost = Entry::cost(draft.chunk_len(), topics.len(), publication.event.id());
             // Taken even if no topic of this node has it.
@@ -147,11 +149,11 @@ impl HubInner {
                     news.followed.push(topic.clone());
                 }
             });
+            // A template may be one that no topic of this node matches. Within the locks, through which a reader passes before it
+            // counts `sequence` as read.
+            news.wakers.extend(self.merges.lock().iter().filter_map(|(_, merge)| merge.mark_lost()));
         }
         self.spread(news);
-        // A template may be one that no topic of this node matches.
-        let merges: Vec<_> = self.merges.lock().iter().map(|(_, merge)| merge.clone()).collect();
-        merges.iter().filter_map(|merge| merge.mark_lost()).for_each(Waker::wake);
     }
 
     /// Gives back what was charged for an event that is not appended after all.

@@ -132,18 +132,17 @@ impl Intake {
         record(event, cursor)
     }
 
-    /// Appends an event at its place, behind everything so far, and wakes its followers.
+    /// Appends an event at its place, behind everything so far, and wakes its followers. A topic that was closed before it is open
+    /// again: what its publisher did not know, all nodes have in one order.
     ///
     /// # Errors
-    /// [`PublishError::Closed`] if one of its topics was closed before it; [`PublishError::Exhausted`] if the place is not behind
-    /// everything so far. Then nobody gets it.
+    /// [`PublishError::Exhausted`] if the place is not behind everything so far. Then nobody gets it.
     pub fn append(&self, event: SharedEvent, sequence: u64) -> Result<(), PublishError> {
         let hub = &*self.hub.inner;
         if sequence <= hub.order.newest() || sequence > Cursor::SEQUENCE_MAX {
             return Err(PublishError::Exhausted);
         }
         let publication = event.0;
-        hub.check_open(&publication)?;
         hub.order.skip_to(sequence - 1);
         hub.append_shared(&publication, sequence);
         hub.count_published(&publication);

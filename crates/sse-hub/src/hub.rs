@@ -37,7 +37,8 @@ pub struct Hub {
 }
 
 /// Lock order: `keys`, `selectors`, a merge's reader, append locks in index order, a table's own lock, a topic, a group's members,
-/// a merge's marks. The floors of a table come after its own lock; `merges` and `watched` are held alone.
+/// a merge's marks. The floors of a table come after its own lock, a merge's marks after `merges`, which is held alone or under
+/// append locks; `watched` is held alone.
 #[derive(Debug)]
 pub(crate) struct HubInner {
     pub(crate) config: HubConfig,

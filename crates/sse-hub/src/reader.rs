@@ -100,7 +100,8 @@ impl Reader {
 
     /// One of the topics that it follows by name has ended; true if it was the last.
     pub(crate) fn end_one(&mut self) -> bool {
-        self.open -= 1;
+        // An engine's order may have a topic end twice.
+        self.open = self.open.saturating_sub(1);
         self.open == 0
     }
 
@@ -169,7 +170,9 @@ impl Reader {
                     return Read::Below(self.cursor);
                 }
                 Step::Ended => {
-                    self.put_back(topic, None);
+                    // Nothing follows but what an engine's order has there.
+                    let next = self.next_in(&topic.lock().ring, self.told);
+                    self.put_back(topic, next);
                     if self.end_one() {
                         return Read::Ended;
                     }

@@ -77,8 +77,10 @@ impl Topic {
     /// [`wake_singles`](Self::wake_singles) wakes.
     pub(crate) fn append(self: &Arc<Self>, entry: Entry, tick: u32, budget: &Budget, wakers: &mut Vec<Waker>) -> bool {
         let mut state = self.state.lock();
-        if entry.kind == EntryKind::End {
-            state.life = Life::Closed { tick };
+        match entry.kind {
+            EntryKind::End => state.life = Life::Closed { tick },
+            // Only an engine's order has an event behind an end: that opens the topic again, for every node alike.
+            EntryKind::Event => state.life = Life::Open,
         }
         state.ring.push(entry, tick, &self.policy.ring, budget);
         for group in &state.groups {

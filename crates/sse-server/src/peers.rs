@@ -96,6 +96,8 @@ impl Peers {
             Said::Left { present } => announcement(present, false),
             _ => None,
         };
+        // Of what nobody follows here nothing is kept.
+        let event = event.filter(|event| self.presence.as_ref().is_some_and(|presence| presence.is_awaited(event)));
         if node != self.name {
             self.heed(node, said, is_new);
         }
@@ -119,7 +121,13 @@ impl Peers {
                     self.is_asked.notify_one();
                 }
             }
-            Said::Alive => drop(self.heard.lock().insert(node, Instant::now())),
+            Said::Alive => {
+                if self.heard.lock().insert(node, Instant::now()).is_none() {
+                    // It was given up, and what it had was forgotten.
+                    self.is_unsure.store(true, Ordering::Relaxed);
+                    self.is_asked.notify_one();
+                }
+            }
             Said::Have { present, revoked } => {
                 revoked.into_iter().for_each(|revocation| self.revoke(revocation));
                 if let Some(presence) = &self.presence {

@@ -128,6 +128,11 @@ impl Presence {
         taken.iter().flatten().flat_map(of).collect()
     }
 
+    /// Whether somebody follows an announcement here.
+    pub(crate) fn is_awaited(&self, announcement: &Publication) -> bool {
+        announcement.topics().iter().any(|topic| self.hub.is_followed(topic))
+    }
+
     /// What this node has.
     pub(crate) fn own(&self) -> Vec<backplane::Presence> {
         let active = self.active.lock();

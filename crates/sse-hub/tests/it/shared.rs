@@ -182,16 +182,22 @@ fn a_history_that_was_lost_is_told_to_all() {
 }
 
 #[test]
-fn an_event_behind_the_end_of_its_topic_is_nobodys() {
+fn an_event_behind_the_end_of_its_topic_opens_it_for_all() {
     let engine = Arc::default();
     let (one, other) = (Node::new(&engine, |_| ()), Node::new(&engine, |_| ()));
     let mut stream = other.story.follow(&["a"]).live();
+    let mut all = [&one, &other].map(|node| node.story.follow(&["{x}"]).live());
     let end = one.submit(Publication::end_of(name("a")));
     let late = one.submit(publication(&["a"], "late"));
     one.pass_on(&[&other]);
     assert!(known(end).unwrap().is_ok());
-    assert_eq!(known(late), Some(Err(PublishError::Closed { topic: name("a") })));
+    assert!(known(late).unwrap().is_ok());
     assert_eq!(stream.read(), ["1:end", "over"]);
+    all.iter_mut().for_each(|stream| assert_eq!(stream.read(), ["1:end", "2:late"]));
+    let end = one.submit(Publication::end_of(name("a")));
+    one.pass_on(&[&other]);
+    assert!(known(end).unwrap().is_ok());
+    // What a node knows of it, it says.
     assert_eq!(known(other.submit(publication(&["a"], "x"))), Some(Err(PublishError::Closed { topic: name("a") })));
 }
 

@@ -34,6 +34,9 @@ impl History for Node {
         let found =
             self.read_engine(&Range { after: number, up_to, entries_max: LogRead::SCANNED_MAX, topic: None })?;
         let cursor = |number: u64| Cursor { epoch, sequence: base + number };
+        if found.covered_to <= number && number < up_to {
+            return Err(LogError::Unavailable("the engine gives nothing of what it has".into()));
+        }
         Ok(page(self, &found, number, cursor, read.followed))
     }
 
@@ -44,12 +47,20 @@ impl History for Node {
         let mut up_to = newest;
         while up_to > floor {
             let after = floor.max(up_to.saturating_sub(GIVEN_PAGE));
-            let range = Range { after, up_to, entries_max: GIVEN_PAGE as usize, topic: None };
-            let found = self.read_engine(&range)?;
-            let events = found.entries.iter().filter_map(|entry| Some((entry.number, self.event(&entry.bytes)?)));
-            let records = events.map(|(number, event)| Intake::record(event, epochs.cursor(number)));
             let is_wanted = |record: &Record| record.given_id.as_ref() == Some(id) && is_followed(record, followed);
-            let wanted: Vec<Record> = records.filter(is_wanted).collect();
+            let (mut wanted, mut read_to) = (Vec::new(), after);
+            // Of large entries an answer has fewer.
+            while read_to < up_to {
+                let range = Range { after: read_to, up_to, entries_max: GIVEN_PAGE as usize, topic: None };
+                let found = self.read_engine(&range)?;
+                let events = found.entries.iter().filter_map(|entry| Some((entry.number, self.event(&entry.bytes)?)));
+                let records = events.map(|(number, event)| Intake::record(event, epochs.cursor(number)));
+                wanted.extend(records.filter(is_wanted));
+                if found.covered_to <= read_to {
+                    return Err(LogError::Unavailable("the engine gives nothing of what it has".into()));
+                }
+                read_to = found.covered_to;
+            }
             if !wanted.is_empty() {
                 return Ok(wanted);
             }

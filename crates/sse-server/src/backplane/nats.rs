@@ -19,8 +19,8 @@ use self::link::Link;
 use self::subject::Subjects;
 use self::tail::Follower;
 use super::engine::{
-    Answer, Appended, Appending, Engine, EngineError, EngineSettings, Extent, Found, Opened, Outgoing, Range, Revision,
-    Tail, in_time,
+    ANSWER_BYTES_MAX, Answer, Appended, Appending, Engine, EngineError, EngineSettings, Extent, Found, Opened,
+    Outgoing, Range, Revision, Tail, in_time,
 };
 use super::slot::{Fate, Fault, Slot};
 
@@ -28,6 +28,11 @@ use super::slot::{Fate, Fault, Slot};
 const FINGERPRINT: &str = "Sse-Fingerprint";
 /// Bytes that are left for a message's head.
 const HEAD_BYTES: usize = 1024;
+
+/// Bytes of the largest entry: one that an answer to a reader has room for, subject and headers included.
+fn entry_bytes_max(payload_max: usize) -> usize {
+    payload_max.min(ANSWER_BYTES_MAX / 2).saturating_sub(HEAD_BYTES)
+}
 /// Messages whose acknowledgements are waited for together.
 const UNACKED_MAX: usize = 1024;
 
@@ -132,7 +137,7 @@ impl Store {
     }
 
     async fn send(&self, link: &Link, entry: &Outgoing) -> Result<PublishAckFuture, Fault> {
-        let bytes_max = link.client().max_payload().saturating_sub(HEAD_BYTES);
+        let bytes_max = entry_bytes_max(link.client().max_payload());
         if entry.bytes.len() > bytes_max {
             return Err(EngineError::TooLarge { bytes_max }.into());
         }

@@ -10,6 +10,9 @@ use sse_hub::{Cursor, Promise, PublishError};
 /// kept, and numbered.
 const RETURN_WITHIN: Duration = Duration::from_secs(2);
 
+/// How long it may be on its way while the engine is away.
+const AWAY_WITHIN: Duration = Duration::from_secs(5);
+
 #[derive(Debug, Default)]
 pub(super) struct Pending(Mutex<HashMap<u64, Waiting, ahash::RandomState>>);
 
@@ -51,6 +54,15 @@ impl Pending {
     pub(super) fn distrust(&self) {
         let taken: Vec<_> = self.0.lock().extract_if(|_, waiting| waiting.taken.is_some()).collect();
         for (_, waiting) in taken {
+            waiting.promise.break_with(PublishError::BackplaneDown);
+        }
+    }
+
+    /// Gives up those that wait for an engine that is away.
+    pub(super) fn distrust_overdue(&self, now: Instant) {
+        let is_overdue = |waiting: &Waiting| waiting.taken.is_some_and(|(_, at)| now - at >= AWAY_WITHIN);
+        let overdue: Vec<_> = self.0.lock().extract_if(|_, waiting| is_overdue(waiting)).collect();
+        for (_, waiting) in overdue {
             waiting.promise.break_with(PublishError::BackplaneDown);
         }
     }

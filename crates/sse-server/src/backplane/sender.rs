@@ -9,7 +9,7 @@ use sse_hub::{Outgoing, PublishError};
 use tokio::sync::Notify;
 
 use super::engine::{self, Appended, EngineError, PATIENCE};
-use super::node::Node;
+use super::node::{Node, State};
 
 /// Most entries that go in one go.
 const ENTRIES_MAX: usize = 512;
@@ -98,7 +98,11 @@ pub(super) async fn run(node: Arc<Node>) {
         } else {
             send(&node, batch).await;
         }
-        node.pending.settle_overdue(Instant::now());
+        match node.state() {
+            State::Following => node.pending.settle_overdue(Instant::now()),
+            // It may lose what it has taken.
+            State::Beginning | State::Away => node.pending.distrust_overdue(Instant::now()),
+        }
     }
 }
 

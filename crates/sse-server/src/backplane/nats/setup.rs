@@ -7,7 +7,7 @@ use async_nats::jetstream::{Error, ErrorCode};
 use super::super::engine::Opened;
 use super::super::slot::Fault;
 use super::link::Link;
-use super::{HEAD_BYTES, Store, not_now};
+use super::{Store, entry_bytes_max, not_now};
 
 /// The first version that can do what we ask of it.
 const VERSION_MIN: (u64, u64) = (2, 9);
@@ -28,7 +28,7 @@ pub(super) async fn open(store: &Store, link: &Link) -> Result<Opened, Fault> {
         _ => server.max_payload,
     };
     let warnings = warnings(&events, server.cluster.is_some());
-    Ok(Opened { version, entry_bytes_max: payload_max.saturating_sub(HEAD_BYTES), warnings })
+    Ok(Opened { version, entry_bytes_max: entry_bytes_max(payload_max), warnings })
 }
 
 fn parsed(version: &str) -> Option<(u64, u64)> {
