@@ -94,29 +94,43 @@ impl HubInner {
     /// Appends an event of the engine that several nodes share, at its place, to those of its topics that this node has or may
     /// have; of the others it remembers that they had it. What is too much for the rings stays in the engine alone.
     pub(crate) fn append_shared(&self, publication: &Publication, sequence: u64) {
+        self.take_place(&publication.topics, sequence, |topics, appending, news| {
+            let draft = publication.draft();
+            let cost = Entry::cost(draft.chunk_len(), topics.len(), publication.event.id());
+            if self.charge(&topics, cost) {
+                let (_, entry) = self.number(publication, draft, sequence, cost);
+                self.append_to_all(topics, entry, news, appending);
+            } else {
+                self.pass_all(topics, sequence, publication.kind, news);
+            }
+        });
+    }
+
+    /// The same for an event that no ring here can hold.
+    pub(crate) fn miss_shared(&self, names: &[TopicName], sequence: u64) {
+        self.take_place(names, sequence, |topics, _, news| self.pass_all(topics, sequence, EntryKind::Event, news));
+    }
+
+    /// Takes the engine's sequence, even if no topic of this node has the event; `put` gets those that have it.
+    fn take_place(
+        &self,
+        names: &[TopicName],
+        sequence: u64,
+        put: impl FnOnce(TopicsOfEvent, &Appending<'_>, &mut News),
+    ) {
         let mut news = News::default();
         loop {
-            let mut topics =
-                distinct(publication.topics.iter().filter_map(|name| self.topics.obtain_for(name, sequence)).collect());
+            let mut topics = distinct(names.iter().filter_map(|name| self.topics.obtain_for(name, sequence)).collect());
             let appending = self.order.enter(&shards_of(&topics));
             if topics.iter().any(|topic| topic.lock().life() == Life::Collected) {
                 continue;
             }
             // One that was made just now may begin with this event as one that it had.
             topics.retain(|topic| topic.lock().ring.newest() < sequence);
-            let draft = publication.draft();
-            let cost = Entry::cost(draft.chunk_len(), topics.len(), publication.event.id());
-            // Taken even if no topic of this node has it.
             let taken = appending.take_sequence();
             debug_assert_eq!(taken, sequence, "nobody else takes sequences");
-            if topics.is_empty() {
-                break;
-            }
-            if self.charge(&topics, cost) {
-                let (_, entry) = self.number(publication, draft, sequence, cost);
-                self.append_to_all(topics, entry, &mut news, &appending);
-            } else {
-                self.pass_all(topics, sequence, publication.kind, &mut news);
+            if !topics.is_empty() {
+                put(topics, &appending, &mut news);
             }
             break;
         }

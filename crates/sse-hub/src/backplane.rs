@@ -5,14 +5,15 @@
 //! one [`Intake`], from this node and from all others alike.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
-use crate::durable::Answer;
+use crate::durable::{Answer, Submission};
 use crate::epochs::Epochs;
 use crate::hub::HubInner;
 use crate::log::{History, Record};
-use crate::shared_event::{self, EntryError, SharedEntry, SharedEvent};
+use crate::shared_event::{self, EntryBounds, EntryError, SharedEntry, SharedEvent};
 use crate::{Cursor, Hub, IdForm, IdempotencyKey, Publication, PublishError, Receipt, TopicName};
 
 /// The way to the engine that orders and keeps the events of several nodes.
@@ -48,12 +49,28 @@ pub struct Promise {
     given_id: Option<sse_wire::EventId>,
     /// When its publisher began, for a host that measures.
     pub began_at: Option<std::time::Instant>,
+    /// Raised if it is not kept.
+    broken: Option<Arc<AtomicBool>>,
 }
 
 impl Promise {
     /// Of something that nobody waits for.
     pub fn to_nobody() -> Self {
-        Self { answer: None, id_form: IdForm::Cursor, given_id: None, began_at: None }
+        Self { answer: None, id_form: IdForm::Cursor, given_id: None, began_at: None, broken: None }
+    }
+
+    /// Of something that is no publication, with what waits for it.
+    pub fn pair() -> (Self, Submission) {
+        let (mut promise, answer) = (Self::to_nobody(), Arc::new(Answer::default()));
+        promise.answer = Some(answer.clone());
+        (promise, Submission::waiting(answer))
+    }
+
+    /// The flag is raised if it is not kept, for somebody who looks now and then.
+    #[must_use]
+    pub fn or_raise(mut self, flag: Arc<AtomicBool>) -> Self {
+        self.broken = Some(flag);
+        self
     }
 
     /// The event has this place in the order.
@@ -68,6 +85,11 @@ impl Promise {
     }
 
     fn tell(&mut self, outcome: Result<Receipt, PublishError>) {
+        if let Some(flag) = self.broken.take()
+            && outcome.is_err()
+        {
+            flag.store(true, Ordering::Relaxed);
+        }
         if let Some(answer) = self.answer.take() {
             answer.give(outcome);
         }
@@ -89,6 +111,7 @@ impl Outgoing {
             id_form: publication.id_form,
             given_id: publication.event.id().cloned(),
             began_at: publication.began_at,
+            broken: None,
         };
         let topic = match publication.topics() {
             [only] => Some(only.clone()),
@@ -124,12 +147,32 @@ impl Intake {
     /// An [`EntryError`]: then the entry is nobody's event, and its place is [skipped](Self::skip_to).
     pub fn read(&self, entry: &[u8]) -> Result<SharedEntry, EntryError> {
         let config = &self.hub.inner.config;
-        shared_event::decode(entry, entry_bytes_max(config), config.event_bytes_max, config.topics_per_event_max)
+        let bounds = EntryBounds {
+            bytes_max: entry_bytes_max(config),
+            event_bytes_max: config.event_bytes_max,
+            topics_max: config.topics_per_event_max,
+        };
+        shared_event::decode(entry, bounds)
     }
 
     /// An entry as a record of history. `cursor` is its place.
     pub fn record(event: SharedEvent, cursor: Cursor) -> Record {
-        record(event, cursor)
+        let publication = event.0;
+        let frame = publication.draft().finish(|room| {
+            if !room.is_empty() {
+                cursor.write_as(publication.id_form, room);
+            }
+        });
+        let kind = publication.kind;
+        Record {
+            sequence: cursor.sequence,
+            kind: kind.into(),
+            topics: publication.topics().into(),
+            frame,
+            private: publication.private,
+            given_id: publication.event.id().cloned(),
+            key: None,
+        }
     }
 
     /// Appends an event at its place, behind everything so far, and wakes its followers. A topic that was closed before it is open
@@ -138,15 +181,31 @@ impl Intake {
     /// # Errors
     /// [`PublishError::Exhausted`] if the place is not behind everything so far. Then nobody gets it.
     pub fn append(&self, event: SharedEvent, sequence: u64) -> Result<(), PublishError> {
+        let hub = self.hub_before(sequence)?;
+        let publication = event.0;
+        hub.append_shared(&publication, sequence);
+        hub.count_published(&publication);
+        Ok(())
+    }
+
+    /// Notes that these topics have an event at this place that this hub cannot have: whoever follows goes on with the history,
+    /// which is to tell of it.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn miss(&self, topics: &[TopicName], sequence: u64) -> Result<(), PublishError> {
+        self.hub_before(sequence)?.miss_shared(topics, sequence);
+        Ok(())
+    }
+
+    /// The hub, whose next sequence is this one.
+    fn hub_before(&self, sequence: u64) -> Result<&HubInner, PublishError> {
         let hub = &*self.hub.inner;
         if sequence <= hub.order.newest() || sequence > Cursor::SEQUENCE_MAX {
             return Err(PublishError::Exhausted);
         }
-        let publication = event.0;
         hub.order.skip_to(sequence - 1);
-        hub.append_shared(&publication, sequence);
-        hub.count_published(&publication);
-        Ok(())
+        Ok(hub)
     }
 
     /// Nobody gets anything at or below this place any more.
@@ -165,23 +224,4 @@ impl Intake {
 /// What an entry may have beyond its event: names, quotes and what they escape.
 fn entry_bytes_max(config: &crate::HubConfig) -> usize {
     config.event_bytes_max.saturating_mul(6).saturating_add(config.topics_per_event_max * 8 * 1024 + 1024)
-}
-
-fn record(event: SharedEvent, cursor: Cursor) -> Record {
-    let publication = event.0;
-    let frame = publication.draft().finish(|room| {
-        if !room.is_empty() {
-            cursor.write_as(publication.id_form, room);
-        }
-    });
-    let kind = publication.kind;
-    Record {
-        sequence: cursor.sequence,
-        kind: kind.into(),
-        topics: publication.topics().into(),
-        frame,
-        private: publication.private,
-        given_id: publication.event.id().cloned(),
-        key: None,
-    }
 }

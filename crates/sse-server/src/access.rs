@@ -34,7 +34,7 @@ use credential::{Carrier, Credential};
 pub(crate) use error::AccessError;
 pub(crate) use fetch::connector;
 pub(crate) use key::{VerifyKey, algorithm};
-pub(crate) use revocations::{Revocations, RevocationsFull, Revoked};
+pub(crate) use revocations::{Revocation, Revocations, RevocationsFull, Revoked};
 use role::Role;
 pub(crate) use rules::KeysError;
 use rules::Rules;

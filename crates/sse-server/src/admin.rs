@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::app::App;
+use crate::backplane::Said;
 use crate::health;
 use crate::http::{HealthRoute, Problem, ReplyBody, check_admin_host};
 use crate::listener::is_descriptor_shortage;
@@ -41,6 +42,14 @@ const CONNECTIONS_MAX: usize = 64;
 const SCRAPES_WHILE_FULL: usize = 2;
 /// One connection may last this long: scrapers come again.
 const CONNECTION_MAX: Duration = Duration::from_secs(60);
+/// When somebody may try again to have the other nodes told.
+const TELL_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// Tells the other nodes, if there are any; `done` says how things stand if they may not have heard it.
+async fn tell_nodes(app: &App, said: Said, done: &'static str) -> Result<(), Problem> {
+    let Some(peers) = &app.peers else { return Ok(()) };
+    peers.say_surely(said).await.map_err(|error| Problem::unavailable(error.as_str(), done, TELL_AGAIN_AFTER))
+}
 
 /// Accepts until the future is dropped.
 pub(crate) async fn accept_loop(app: Arc<App>, listener: TcpListener) {

@@ -220,6 +220,8 @@ pub(crate) enum Busy {
     Draining,
     /// It does not have its part of the events yet.
     Beginning,
+    /// It has less than the client, and is cut off from the others.
+    Behind,
     Full,
     Exceeded(Exceeded),
 }

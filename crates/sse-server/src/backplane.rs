@@ -31,8 +31,8 @@ use sse_hub::Hub;
 
 pub(crate) use address::Address;
 pub(crate) use engine::EngineSettings;
-pub(crate) use node::{Node, State};
-pub(crate) use note::{Note, Presence, Revocation, Said};
+pub(crate) use node::{Behind, Node, State};
+pub(crate) use note::{Note, Presence, Said};
 
 use crate::event_log::start_readers;
 use crate::vital::Vitals;

@@ -6,16 +6,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
-use parking_lot::Mutex;
-use sse_hub::SharedEvent;
+use parking_lot::{Mutex, MutexGuard};
+use sse_hub::{Promise, PublishError, SharedEvent};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::access::{Revocations, Revoked};
-use crate::backplane::{self, Node, Note, Said, State};
-use crate::presence::{Presence, announcement};
+use crate::access::{Revocation, Revocations};
+use crate::backplane::{Node, Note, Said, State};
+use crate::presence::Presence;
 use crate::roster::Wanted;
 
 /// How often a node says that it is there.
@@ -43,6 +43,10 @@ pub(crate) struct Peers {
     is_asked: tokio::sync::Notify,
     /// What the others have is to be asked for.
     is_unsure: AtomicBool,
+    /// Something that this node said was not heard.
+    is_unheard: Arc<AtomicBool>,
+    /// Held while it is told what this node has, and while that changes.
+    turn: Mutex<()>,
 }
 
 impl Peers {
@@ -71,15 +75,36 @@ impl Peers {
             to_kick,
             is_asked,
             is_unsure: AtomicBool::new(true),
+            is_unheard: Arc::default(),
+            turn: Mutex::default(),
         });
         peers.presence.iter().for_each(|presence| presence.tell(peers.clone()));
         peers.node.tell(peers.clone());
         Ok(peers)
     }
 
-    /// Tells all nodes something.
+    /// Tells all nodes something. If they do not hear it, they are told soon what this node has.
     pub(crate) fn say(&self, said: Said) {
-        self.node.say(&Note { node: self.name, said });
+        self.say_of(self.name, said);
+    }
+
+    fn say_of(&self, node: Uuid, said: Said) {
+        self.node.say(&Note { node, said }, Promise::to_nobody().or_raise(self.is_unheard.clone()));
+    }
+
+    /// The same, and waits for them to have it.
+    ///
+    /// # Errors
+    /// When nobody knows whether they have.
+    pub(crate) async fn say_surely(&self, said: Said) -> Result<(), PublishError> {
+        let (promise, submission) = Promise::pair();
+        self.node.say(&Note { node: self.name, said }, promise.or_raise(self.is_unheard.clone()));
+        submission.await.map(drop)
+    }
+
+    /// Until it is dropped, nobody else says what this node has.
+    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock()
     }
 
     /// Whose streams are to end because another node was told so. Somebody takes this once.
@@ -91,13 +116,11 @@ impl Peers {
     /// this node began.
     pub(crate) fn hear(&self, note: Note, is_new: bool) -> Option<SharedEvent> {
         let Note { node, said } = note;
-        let event = match &said {
-            Said::Entered { present } => announcement(present, true),
-            Said::Left { present } => announcement(present, false),
+        let event = match (&self.presence, &said) {
+            (Some(presence), Said::Entered { present }) => presence.announcement(present, true),
+            (Some(presence), Said::Left { present }) => presence.announcement(present, false),
             _ => None,
         };
-        // Of what nobody follows here nothing is kept.
-        let event = event.filter(|event| self.presence.as_ref().is_some_and(|presence| presence.is_awaited(event)));
         if node != self.name {
             self.heed(node, said, is_new);
         }
@@ -108,14 +131,14 @@ impl Peers {
         match said {
             Said::Revoked { revocation } => self.revoke(revocation),
             Said::Restored { revocation } => {
-                if let Some((revoked, _)) = revoked(revocation) {
+                if let Some((revoked, _)) = revocation.read() {
                     self.revocations.remove(&revoked);
                 }
             }
             // What nodes said before this one began they tell again when it asks.
             _ if !is_new => (),
             Said::Hello { asks } => {
-                self.presence.iter().for_each(|presence| presence.forget(node));
+                self.presence.iter().for_each(|presence| presence.others.forget(node));
                 self.heard.lock().insert(node, Instant::now());
                 if asks {
                     self.is_asked.notify_one();
@@ -131,13 +154,13 @@ impl Peers {
             Said::Have { present, revoked } => {
                 revoked.into_iter().for_each(|revocation| self.revoke(revocation));
                 if let Some(presence) = &self.presence {
-                    present.into_iter().for_each(|present| presence.entered_at(node, present));
+                    present.into_iter().for_each(|present| presence.others.entered(node, present));
                 }
             }
             Said::Entered { present } => {
-                self.presence.iter().for_each(|presence| presence.entered_at(node, present.clone()));
+                self.presence.iter().for_each(|presence| presence.others.entered(node, present.clone()));
             }
-            Said::Left { present } => self.presence.iter().for_each(|presence| presence.left_at(node, &present)),
+            Said::Left { present } => self.presence.iter().for_each(|presence| presence.others.left(node, &present)),
             Said::Kick { subject, topic, ip } => {
                 if self
                     .kicks
@@ -154,8 +177,8 @@ impl Peers {
         }
     }
 
-    fn revoke(&self, revocation: backplane::Revocation) {
-        let Some((revoked, until)) = revoked(revocation) else { return };
+    fn revoke(&self, revocation: Revocation) {
+        let Some((revoked, until)) = revocation.read() else { return };
         if let Err(error) = self.revocations.add(revoked, until, SystemTime::now()) {
             tracing::error!(%error, "a revocation of another node does not hold here");
         }
@@ -163,7 +186,7 @@ impl Peers {
 
     /// Something may have been missed: everybody is to tell what there is.
     pub(crate) fn is_unsure(&self) {
-        self.presence.iter().for_each(|presence| presence.forget_all());
+        self.presence.iter().for_each(|presence| presence.others.forget_all());
         self.is_unsure.store(true, Ordering::Relaxed);
         self.is_asked.notify_one();
     }
@@ -188,16 +211,22 @@ impl Peers {
     }
 
     fn beat(&self) {
-        if self.presence.is_none() || self.node.state() != State::Following {
+        if self.node.state() != State::Following {
+            return;
+        }
+        if self.is_unheard.load(Ordering::Relaxed) {
+            self.tell_all();
+        }
+        if self.presence.is_none() {
             return;
         }
         self.say(Said::Alive);
         let (gone, is_first) = self.gone(Instant::now());
         for gone in gone {
             tracing::info!(node = %gone, "another node is gone");
-            for present in self.presence.iter().flat_map(|presence| presence.take_node(gone)) {
+            for present in self.presence.iter().flat_map(|presence| presence.others.take(gone)) {
                 if is_first {
-                    self.node.say(&Note { node: gone, said: Said::Left { present } });
+                    self.say_of(gone, Said::Left { present });
                 }
             }
         }
@@ -217,6 +246,8 @@ impl Peers {
             // Nobody would hear it. It is told when the engine is back.
             return;
         }
+        let _turn = self.turn();
+        self.is_unheard.store(false, Ordering::Relaxed);
         self.say(Said::Hello { asks: self.is_unsure.swap(false, Ordering::Relaxed) });
         let mut present = self.presence.iter().flat_map(|presence| presence.own()).peekable();
         while present.peek().is_some() {
@@ -225,29 +256,8 @@ impl Peers {
         }
         let (revoked, _) = self.revocations.list(usize::MAX, SystemTime::now());
         for part in revoked.chunks(TOLD_AT_ONCE) {
-            let revoked = part.iter().cloned().map(backplane::Revocation::from).collect();
+            let revoked = part.iter().cloned().map(|(revoked, until)| Revocation::new(revoked, until)).collect();
             self.say(Said::Have { present: Vec::new(), revoked });
         }
-    }
-}
-
-fn revoked(revocation: backplane::Revocation) -> Option<(Revoked, Option<SystemTime>)> {
-    let until = revocation.until.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds.min(100_000_000_000)));
-    let revoked = match (revocation.jti, revocation.subject) {
-        (Some(jti), None) => Revoked::Id(jti),
-        (None, Some(subject)) => Revoked::Subject(subject),
-        _ => return None,
-    };
-    Some((revoked, until))
-}
-
-impl From<(Revoked, Option<SystemTime>)> for backplane::Revocation {
-    fn from((revoked, until): (Revoked, Option<SystemTime>)) -> Self {
-        let (jti, subject) = match revoked {
-            Revoked::Id(jti) => (Some(jti), None),
-            Revoked::Subject(subject) => (None, Some(subject)),
-        };
-        let until = until.and_then(|until| until.duration_since(UNIX_EPOCH).ok()).map(|since| since.as_secs());
-        Self { jti, subject, until }
     }
 }

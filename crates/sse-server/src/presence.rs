@@ -3,17 +3,21 @@
 //! Each selector of each stream is one. It is announced by a private event when it begins and when it ends, and listed for as
 //! long as it lasts. Nothing of it is kept beyond that.
 
+mod document;
+mod others;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::Mutex;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Serialize;
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
 use sse_hub::{Hub, IdForm, Publication, Selector, TopicName};
 use sse_wire::Event;
 use uuid::Uuid;
 
+use self::document::subscription_topic;
+pub(crate) use self::document::{CONTEXT, Subscription};
+use self::others::Others;
 use crate::access::Token;
 use crate::backplane::{self, Said};
 use crate::peers::Peers;
@@ -24,9 +28,6 @@ pub(crate) const SUBSCRIPTIONS: &str = "/.well-known/mercure/subscriptions";
 /// The selector of all those topics.
 pub(crate) const SUBSCRIPTION_TOPICS: &str = "/.well-known/mercure/subscriptions{/topic}{/subscriber}";
 
-/// Everything but the unreserved characters (RFC 3986, 2.3).
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
 /// All active subscriptions.
 #[derive(Debug)]
 pub(crate) struct Presence {
@@ -35,11 +36,8 @@ pub(crate) struct Presence {
     active: Mutex<Active>,
     /// With several nodes: through which the others hear of it, and what they have.
     peers: OnceLock<Arc<Peers>>,
-    remote: Mutex<BTreeMap<Uuid, RemoteActive>>,
+    pub(crate) others: Others,
 }
-
-/// By selector, then by subscriber, with the payload of its token.
-type RemoteActive = BTreeMap<TopicName, BTreeMap<Uuid, Option<Value>>>;
 
 /// By selector, then by subscriber. There is one for each selector of an open stream, so connections bound it.
 type Active = BTreeMap<TopicName, BTreeMap<Uuid, Option<Arc<Token>>>>;
@@ -53,29 +51,9 @@ pub(crate) struct Present {
     token: Option<Arc<Token>>,
 }
 
-/// One subscription as a document.
-#[derive(Debug, Serialize)]
-pub(crate) struct Subscription {
-    #[serde(rename = "@context", skip_serializing_if = "Option::is_none")]
-    pub(crate) context: Option<&'static str>,
-    id: String,
-    #[serde(rename = "type")]
-    document_type: &'static str,
-    topic: String,
-    subscriber: String,
-    active: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payload: Option<Value>,
-    #[serde(rename = "lastEventID", skip_serializing_if = "Option::is_none")]
-    pub(crate) last_event_id: Option<String>,
-}
-
-/// What a document's root says of its vocabulary.
-pub(crate) const CONTEXT: &str = "https://mercure.rocks/";
-
 impl Presence {
     pub(crate) fn new(hub: Hub, signals: Signals) -> Arc<Self> {
-        Arc::new(Self { hub, signals, active: Mutex::default(), peers: OnceLock::new(), remote: Mutex::default() })
+        Arc::new(Self { hub, signals, active: Mutex::default(), peers: OnceLock::new(), others: Others::default() })
     }
 
     /// Has other nodes told from now on.
@@ -84,53 +62,22 @@ impl Presence {
         let _ = self.peers.set(peers);
     }
 
-    /// Another node has this subscription.
-    pub(crate) fn entered_at(&self, node: Uuid, present: backplane::Presence) {
-        let Ok(selector) = TopicName::parse(&present.selector) else { return };
-        let mut remote = self.remote.lock();
-        remote.entry(node).or_default().entry(selector).or_default().insert(present.subscriber, present.payload);
-    }
-
-    /// It has it no longer.
-    pub(crate) fn left_at(&self, node: Uuid, present: &backplane::Presence) {
-        let mut remote = self.remote.lock();
-        let Some(active) = remote.get_mut(&node) else { return };
-        if let Some(subscribers) = active.get_mut(present.selector.as_str()) {
-            subscribers.remove(&present.subscriber);
-            active.retain(|_, subscribers| !subscribers.is_empty());
+    /// The event that tells of a subscription, if somebody follows it here: of what nobody follows nothing is kept.
+    pub(crate) fn announcement(&self, present: &backplane::Presence, active: bool) -> Option<Publication> {
+        let topic = TopicName::parse(&subscription_topic(&present.selector, present.subscriber)).ok()?;
+        if !self.hub.is_followed(&topic) {
+            return None;
         }
-        if active.is_empty() {
-            remote.remove(&node);
-        }
+        let mut document = Subscription::new(&present.selector, present.subscriber, present.payload.clone(), active);
+        document.context = Some(CONTEXT);
+        let event = Event::new(serde_json::to_string(&document).expect("strings and JSON values have a JSON form"));
+        Some(Publication::new(topic, event).private().with_id_form(IdForm::Urn).unlogged())
     }
 
-    /// What was known of a node counts no longer.
-    pub(crate) fn forget(&self, node: Uuid) {
-        self.remote.lock().remove(&node);
-    }
-
-    /// Nor what was known of any other.
-    pub(crate) fn forget_all(&self) {
-        self.remote.lock().clear();
-    }
-
-    /// What was known of a node that is gone.
-    pub(crate) fn take_node(&self, node: Uuid) -> Vec<backplane::Presence> {
-        let taken = self.remote.lock().remove(&node);
-        let of = |(selector, subscribers): (&TopicName, &BTreeMap<Uuid, Option<Value>>)| {
-            let one = |(subscriber, payload): (&Uuid, &Option<Value>)| backplane::Presence {
-                selector: selector.as_str().to_owned(),
-                subscriber: *subscriber,
-                payload: payload.clone(),
-            };
-            subscribers.iter().map(one).collect::<Vec<_>>()
-        };
-        taken.iter().flatten().flat_map(of).collect()
-    }
-
-    /// Whether somebody follows an announcement here.
-    pub(crate) fn is_awaited(&self, announcement: &Publication) -> bool {
-        announcement.topics().iter().any(|topic| self.hub.is_followed(topic))
+    /// Until it is dropped nobody else tells the other nodes of subscriptions: they hear of changes in the order in which they
+    /// were made.
+    fn turn(&self) -> Option<MutexGuard<'_, ()>> {
+        self.peers.get().map(|peers| peers.turn())
     }
 
     /// What this node has.
@@ -152,6 +99,7 @@ impl Presence {
         let mut selectors: Vec<TopicName> = selectors.iter().map(|selector| selector.text().clone()).collect();
         selectors.sort_unstable();
         selectors.dedup();
+        let _turn = self.turn();
         {
             let mut active = self.active.lock();
             for selector in &selectors {
@@ -170,10 +118,7 @@ impl Presence {
             let active = self.active.lock();
             selected(&active, selector, subscriptions_max + 1, |token| Payload::Of(token.clone()))
         };
-        for active in self.remote.lock().values() {
-            let room = (subscriptions_max + 1).saturating_sub(found.len());
-            found.extend(selected(active, selector, room, |payload| Payload::Told(payload.clone())));
-        }
+        found.extend(self.others.list(selector, subscriptions_max + 1 - found.len()));
         let document = |(selector, subscriber, payload): (TopicName, Uuid, Payload)| {
             Subscription::new(selector.as_str(), subscriber, payload.value(), true)
         };
@@ -186,11 +131,7 @@ impl Presence {
         let here = self.active.lock().get(selector).and_then(|subscribers| subscribers.get(&uuid).cloned());
         let payload = match here {
             Some(token) => Payload::Of(token),
-            None => {
-                let remote = self.remote.lock();
-                let mut nodes = remote.values().filter_map(|active| active.get(selector)?.get(&uuid).cloned());
-                Payload::Told(nodes.next()?)
-            }
+            None => self.others.find(selector, uuid)?,
         };
         Some(Subscription::new(selector, uuid, payload.value(), true))
     }
@@ -236,16 +177,6 @@ fn present(selector: &TopicName, subscriber: Uuid, token: Option<&Token>) -> bac
     backplane::Presence { selector: selector.as_str().to_owned(), subscriber, payload }
 }
 
-/// The event that tells of a subscription; none if no topic can have its name: escaped, those of the longest selectors are too
-/// long.
-pub(crate) fn announcement(present: &backplane::Presence, active: bool) -> Option<Publication> {
-    let topic = TopicName::parse(&subscription_topic(&present.selector, present.subscriber)).ok()?;
-    let mut document = Subscription::new(&present.selector, present.subscriber, present.payload.clone(), active);
-    document.context = Some(CONTEXT);
-    let event = Event::new(serde_json::to_string(&document).expect("strings and JSON values have a JSON form"));
-    Some(Publication::new(topic, event).private().with_id_form(IdForm::Urn).unlogged())
-}
-
 impl Present {
     fn announce(&self, active: bool) {
         for selector in &self.selectors {
@@ -259,21 +190,18 @@ impl Present {
     }
 
     fn announce_here(&self, present: &backplane::Presence, active: bool) {
-        let hub = &self.presence.hub;
-        let topic = TopicName::parse(&subscription_topic(&present.selector, present.subscriber));
-        if !topic.is_ok_and(|topic| hub.is_followed(&topic)) {
-            return hub.skip();
-        }
-        let Some(publication) = announcement(present, active) else { return };
+        let Presence { hub, signals, .. } = &*self.presence;
+        let Some(publication) = self.presence.announcement(present, active) else { return hub.skip() };
         // Nobody waits for it: with a log it is answered later, and only what is refused at once is counted.
         if let Some(Err(error)) = hub.submit(publication).now_or_never() {
-            self.presence.signals.publish_rejected(error.as_str());
+            signals.publish_rejected(error.as_str());
         }
     }
 }
 
 impl Drop for Present {
     fn drop(&mut self) {
+        let _turn = self.presence.turn();
         {
             let mut active = self.presence.active.lock();
             for selector in &self.selectors {
@@ -286,27 +214,6 @@ impl Drop for Present {
         }
         self.announce(false);
     }
-}
-
-impl Subscription {
-    fn new(selector: &str, subscriber: Uuid, payload: Option<Value>, active: bool) -> Self {
-        Self {
-            context: None,
-            id: subscription_topic(selector, subscriber),
-            document_type: "Subscription",
-            topic: selector.to_owned(),
-            subscriber: subscriber.urn().to_string(),
-            active,
-            payload,
-            last_event_id: None,
-        }
-    }
-}
-
-fn subscription_topic(selector: &str, subscriber: Uuid) -> String {
-    let subscriber = subscriber.urn().to_string();
-    let [selector, subscriber] = [selector, &subscriber].map(|text| utf8_percent_encode(text, ESCAPED));
-    format!("{SUBSCRIPTIONS}/{selector}/{subscriber}")
 }
 
 #[cfg(test)]

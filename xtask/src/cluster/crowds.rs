@@ -115,16 +115,14 @@ pub fn run(args: Args) -> Result<()> {
     let is_open = crowd.read_until(OPEN_WITHIN, |crowd| crowd.following() == args.streams)?;
     ensure!(is_open, "{} of {} streams are open", crowd.following(), args.streams);
     fs::write(&args.opened, "all").context("saying that all are open")?;
-    let reached = |crowd: &Crowd| crowd.members().iter().filter(|member| !member.answer.events.is_empty()).count();
     // The last turn before the count is when the last event came: nothing else does.
     let mut last_at = 0;
     let mut had = 0;
     let deadline = Instant::now() + OPEN_WITHIN + REACHED_WITHIN;
     while had < args.streams && Instant::now() < deadline {
         crowd.turn(TURN)?;
-        let now_has = reached(&crowd);
-        if now_has > had {
-            (had, last_at) = (now_has, micros_since_1970());
+        if crowd.reached() > had {
+            (had, last_at) = (crowd.reached(), micros_since_1970());
         }
     }
     write(Path::new(&args.report), &json!({"reached": had, "last_at": last_at}))

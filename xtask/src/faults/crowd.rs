@@ -28,6 +28,10 @@ pub struct Crowd {
     pub source: Option<IpAddr>,
     epoll: OwnedFd,
     members: Vec<Member>,
+    /// Members that follow, counted as they come and go: there may be 19,000.
+    following: usize,
+    /// Members that have had an event, each on any of its connections.
+    reached: usize,
     buffer: Vec<u8>,
 }
 
@@ -44,6 +48,8 @@ pub struct Member {
     pub answered_at: Option<Instant>,
     /// When the server, or the connection, ended it: the client then closes.
     pub ended_at: Option<Instant>,
+    /// It has had an event.
+    is_reached: bool,
 }
 
 impl Member {
@@ -63,7 +69,7 @@ impl Member {
         is_waiting && self.opened_at.is_some_and(|opened_at| opened_at.elapsed() > time)
     }
 
-    /// Closes.
+    /// Closes one that has no answer yet.
     pub fn give_up(&mut self) {
         self.socket = None;
         self.ended_at = Some(Instant::now());
@@ -86,7 +92,16 @@ impl Member {
 impl Crowd {
     pub fn new(address: SocketAddr) -> Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context("creating a poller")?;
-        Ok(Self { address, receive_bytes: None, source: None, epoll, members: Vec::new(), buffer: vec![0; READ_BYTES] })
+        Ok(Self {
+            address,
+            receive_bytes: None,
+            source: None,
+            epoll,
+            members: Vec::new(),
+            following: 0,
+            reached: 0,
+            buffer: vec![0; READ_BYTES],
+        })
     }
 
     /// Who connects from now on does so here.
@@ -129,7 +144,10 @@ impl Crowd {
         }
         let socket = TcpStream::from(socket);
         epoll::add(&self.epoll, &socket, EventData::new_u64(number as u64), EventFlags::IN | EventFlags::OUT)?;
-        self.members[number] = Member { socket: Some(socket), request: Some(request), opened_at, ..Member::default() };
+        let before = &mut self.members[number];
+        self.following -= usize::from(before.is_following());
+        let is_reached = before.is_reached;
+        *before = Member { socket: Some(socket), request: Some(request), opened_at, is_reached, ..Member::default() };
         Ok(())
     }
 
@@ -142,7 +160,12 @@ impl Crowd {
     }
 
     pub fn following(&self) -> usize {
-        self.members.iter().filter(|member| member.is_following()).count()
+        self.following
+    }
+
+    /// Members that have had an event.
+    pub fn reached(&self) -> usize {
+        self.reached
     }
 
     /// Reads whatever comes until `is_done`; gives whether it was within `limit`.
@@ -173,11 +196,23 @@ impl Crowd {
         let mut ended = Vec::new();
         for event in events {
             let number = event.data.u64() as usize;
+            let was_following = self.members[number].is_following();
             if self.advance(number)? {
                 ended.push(number);
             }
+            self.count(number, was_following);
         }
         Ok(ended)
+    }
+
+    fn count(&mut self, number: usize, was_following: bool) {
+        let member = &mut self.members[number];
+        self.following += usize::from(member.is_following());
+        self.following -= usize::from(was_following);
+        if !member.is_reached && !member.answer.events.is_empty() {
+            member.is_reached = true;
+            self.reached += 1;
+        }
     }
 
     /// Sends what is to be sent and reads what has come; true if that was the end.

@@ -25,6 +25,8 @@ struct Engine {
 struct State {
     submitted: Vec<Outgoing>,
     records: BTreeMap<u64, Record>,
+    /// Records that no node can have.
+    damaged: BTreeSet<u64>,
     /// Nothing at or below it came to a reader for sure.
     boundary: u64,
 }
@@ -36,7 +38,7 @@ impl History for Engine {
             let lost = Step::Lost { up_to: state.boundary, reason: GapReason::Epoch };
             return Ok(Page { steps: vec![lost], covered_to: state.boundary });
         }
-        let kept = Kept { records: &state.records, trimmed_to: &BTreeMap::new(), damaged: &BTreeSet::new() };
+        let kept = Kept { records: &state.records, trimmed_to: &BTreeMap::new(), damaged: &state.damaged };
         Ok(kept.read(read, &PageBounds { steps_max: 3, scans_max: usize::MAX }))
     }
 
@@ -229,6 +231,29 @@ fn what_no_ring_can_hold_stays_in_the_engine() {
     for stream in streams.iter_mut().chain([&mut feed_reader]) {
         assert_eq!(stream.read(), ["1:1".to_owned(), format!("2:{large}"), "3:3".to_owned()]);
     }
+}
+
+#[test]
+fn what_a_node_cannot_have_is_told_to_those_who_follow_it() {
+    let engine: Arc<Engine> = Arc::default();
+    let node = Node::new(&engine, |_| ());
+    let mut streams: Vec<_> = WAYS.iter().map(|way| node.story.follow(way).live()).collect();
+    let mut other = node.story.follow(&["c"]).live();
+    node.publish("a", "1", &[]);
+    streams.iter_mut().for_each(|stream| assert_eq!(stream.read(), ["1:1"]));
+    let cursor = Cursor { epoch: node.story.hub.epoch(), sequence: 2 };
+    let record = Intake::record(publication(&["a"], "2").into(), cursor);
+    engine.state.lock().records.insert(2, record);
+    engine.state.lock().damaged.insert(2);
+    assert_eq!(node.intake.miss(&[name("a"), name("d")], 2), Ok(()));
+    assert_eq!(node.intake.miss(&[name("a")], 2), Err(PublishError::Exhausted));
+    assert!(streams.iter().all(crate::story::Stream::was_woken));
+    node.publish("a", "3", &[]);
+    node.publish("c", "4", &[]);
+    for stream in &mut streams {
+        assert_eq!(stream.read()[..2], ["gap:damaged>2", "3:3"]);
+    }
+    assert_eq!(other.read(), ["4:4"]);
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::RwLock;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::Token;
@@ -23,12 +24,62 @@ pub(crate) enum Revoked {
 }
 
 impl Revoked {
+    /// By the one of both names that is given.
+    pub(crate) fn named(jti: Option<Box<str>>, subject: Option<Box<str>>) -> Option<Self> {
+        match (jti, subject) {
+            (Some(jti), None) => Some(Self::Id(jti)),
+            (None, Some(subject)) => Some(Self::Subject(subject)),
+            _ => None,
+        }
+    }
+
+    /// What is named by it.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Id(name) | Self::Subject(name) => name,
+        }
+    }
+
     /// What is named: the name itself belongs into no log.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Id(_) => "jti",
             Self::Subject(_) => "subject",
         }
+    }
+}
+
+/// A revocation as it is sent, shown, and told to other nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Revocation {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    jti: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    subject: Option<Box<str>>,
+    /// In seconds since 1970; without it until it is taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires_at: Option<u64>,
+}
+
+impl Revocation {
+    /// Beyond any token's end, and no clock overflows.
+    const SECONDS_MAX: u64 = 100_000_000_000;
+
+    pub(crate) fn new(revoked: Revoked, until: Option<SystemTime>) -> Self {
+        let (jti, subject) = match revoked {
+            Revoked::Id(jti) => (Some(jti), None),
+            Revoked::Subject(subject) => (None, Some(subject)),
+        };
+        let expires_at = until.and_then(|until| until.duration_since(UNIX_EPOCH).ok()).map(|since| since.as_secs());
+        Self { jti, subject, expires_at }
+    }
+
+    /// Whose tokens, and until when; `None` unless it names one thing.
+    pub(crate) fn read(self) -> Option<(Revoked, Option<SystemTime>)> {
+        let revoked = Revoked::named(self.jti, self.subject)?;
+        let until = self.expires_at.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds.min(Self::SECONDS_MAX)));
+        Some((revoked, until))
     }
 }
 
@@ -88,6 +139,11 @@ impl Revocations {
         let was_there = table.remove(revoked).is_some();
         self.count.store(table.len(), Ordering::Release);
         was_there
+    }
+
+    /// Whether there is this one.
+    pub(crate) fn has(&self, revoked: &Revoked) -> bool {
+        self.table.read().contains_key(revoked)
     }
 
     /// How many there are, those that are over and not yet forgotten among them.

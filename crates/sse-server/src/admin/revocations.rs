@@ -1,33 +1,21 @@
 //! `/api/revocations`: tokens that are to count no longer.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::access::Revoked;
+use super::tell_nodes;
+use crate::access::{Revocation, Revoked};
 use crate::app::App;
-use crate::backplane::{self, Said};
+use crate::backplane::Said;
 use crate::http::{Problem, ReplyBody, check_own_origin, json, no_content, query_pairs, read_body};
 
 /// Revocations that one listing shows.
 const SHOWN_MAX: usize = 1000;
 /// Bytes of a `jti` or a subject: a token may not have more.
 const NAME_BYTES_MAX: usize = 16 * 1024;
-
-/// One revocation as it is sent and shown: whose, and until when.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Revocation {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    jti: Option<Box<str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    subject: Option<Box<str>>,
-    /// In seconds since 1970; without it until it is taken back.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_at: Option<u64>,
-}
 
 /// # Errors
 /// A [`Problem`].
@@ -38,7 +26,7 @@ pub(super) async fn answer(app: &App, request: Request<Incoming>) -> Result<Resp
     match *request.method() {
         Method::GET | Method::HEAD => Ok(list(app)),
         Method::POST => add(app, request).await,
-        Method::DELETE => remove(app, request.uri().query().unwrap_or("")),
+        Method::DELETE => remove(app, request.uri().query().unwrap_or("")).await,
         _ => Err(Problem::method_not_allowed("GET, HEAD, POST, DELETE")),
     }
 }
@@ -50,28 +38,30 @@ fn list(app: &App) -> Response<ReplyBody> {
         revocations: Vec<Revocation>,
     }
     let (listed, total) = app.access.revocations.list(SHOWN_MAX, SystemTime::now());
-    json(&Listing { total, revocations: listed.into_iter().map(Revocation::from).collect() })
+    json(&Listing {
+        total,
+        revocations: listed.into_iter().map(|(revoked, until)| Revocation::new(revoked, until)).collect(),
+    })
 }
 
 async fn add(app: &App, request: Request<Incoming>) -> Result<Response<ReplyBody>, Problem> {
     let body = read_body(request.into_body(), 2 * NAME_BYTES_MAX).await?;
     let wish: Revocation = serde_json::from_slice(&body).map_err(|error| Problem::bad("body", error.to_string()))?;
-    /// Beyond any token's end, and no clock overflows.
-    const SECONDS_MAX: u64 = 100_000_000_000;
-    let until = wish.expires_at.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds.min(SECONDS_MAX)));
-    let revoked = named(wish.jti, wish.subject)?;
+    let (revoked, until) = wish.read().ok_or_else(one_name)?;
+    check_name(&revoked)?;
     let full = |error: crate::access::RevocationsFull| {
         Problem::new(StatusCode::INSUFFICIENT_STORAGE, "revocations_full", error.to_string())
     };
     app.access.revocations.add(revoked.clone(), until, SystemTime::now()).map_err(full)?;
     app.signals.revocations(app.access.revocations.count());
     tracing::info!(kind = revoked.kind(), "tokens revoked");
-    let revocation = backplane::Revocation::from((revoked.clone(), until));
-    app.peers.iter().for_each(|peers| peers.say(Said::Revoked { revocation: revocation.clone() }));
-    Ok(json(&Revocation::from((revoked, until))))
+    let revocation = Revocation::new(revoked, until);
+    let said = Said::Revoked { revocation: revocation.clone() };
+    tell_nodes(app, said, "revoked at this node; the others are told when the backplane takes it").await?;
+    Ok(json(&revocation))
 }
 
-fn remove(app: &App, query: &str) -> Result<Response<ReplyBody>, Problem> {
+async fn remove(app: &App, query: &str) -> Result<Response<ReplyBody>, Problem> {
     let (mut jti, mut subject) = (None, None);
     for (name, value) in query_pairs(query)? {
         match &*name {
@@ -80,35 +70,27 @@ fn remove(app: &App, query: &str) -> Result<Response<ReplyBody>, Problem> {
             _ => return Err(Problem::bad("query", "the query takes jti or subject")),
         }
     }
-    let revoked = named(jti, subject)?;
-    if !app.access.revocations.remove(&revoked) {
-        return Err(Problem::new(StatusCode::NOT_FOUND, "not_found", "there is no such revocation"));
+    let revoked = Revoked::named(jti, subject).ok_or_else(one_name)?;
+    check_name(&revoked)?;
+    let gone = || Problem::new(StatusCode::NOT_FOUND, "not_found", "there is no such revocation");
+    if !app.access.revocations.has(&revoked) {
+        return Err(gone());
     }
-    let revocation = backplane::Revocation::from((revoked, None));
-    app.peers.iter().for_each(|peers| peers.say(Said::Restored { revocation: revocation.clone() }));
+    // First: taken back here and not there, it could not be taken back again.
+    let said = Said::Restored { revocation: Revocation::new(revoked.clone(), None) };
+    tell_nodes(app, said, "the revocation still holds: the backplane does not take it").await?;
+    let was_there = app.access.revocations.remove(&revoked);
     app.signals.revocations(app.access.revocations.count());
-    Ok(no_content())
+    if was_there { Ok(no_content()) } else { Err(gone()) }
 }
 
-fn named(jti: Option<Box<str>>, subject: Option<Box<str>>) -> Result<Revoked, Problem> {
-    let (revoked, name) = match (jti, subject) {
-        (Some(jti), None) => (Revoked::Id(jti.clone()), jti),
-        (None, Some(subject)) => (Revoked::Subject(subject.clone()), subject),
-        _ => return Err(Problem::bad("jti", "name either a jti or a subject")),
-    };
-    match name.len() {
-        1..=NAME_BYTES_MAX => Ok(revoked),
+fn one_name() -> Problem {
+    Problem::bad("jti", "name either a jti or a subject")
+}
+
+fn check_name(revoked: &Revoked) -> Result<(), Problem> {
+    match revoked.name().len() {
+        1..=NAME_BYTES_MAX => Ok(()),
         len => Err(Problem::bad("jti", format!("{len} bytes are no name of a token or subject"))),
-    }
-}
-
-impl From<(Revoked, Option<SystemTime>)> for Revocation {
-    fn from((revoked, until): (Revoked, Option<SystemTime>)) -> Self {
-        let (jti, subject) = match revoked {
-            Revoked::Id(jti) => (Some(jti), None),
-            Revoked::Subject(subject) => (None, Some(subject)),
-        };
-        let expires_at = until.and_then(|until| until.duration_since(UNIX_EPOCH).ok()).map(|since| since.as_secs());
-        Self { jti, subject, expires_at }
     }
 }

@@ -9,6 +9,7 @@ use sse_hub::SlowPolicy;
 use tokio::sync::oneshot;
 
 use super::page_size::{SHOWN, page_size};
+use super::tell_nodes;
 use crate::app::App;
 use crate::backplane::Said;
 use crate::http::{Problem, ReplyBody, check_own_origin, json, no_content, query_pairs};
@@ -125,12 +126,13 @@ async fn kick_subject(app: &App, query: &str) -> Result<Response<ReplyBody>, Pro
     if wanted.subject.is_none() {
         return Err(Problem::bad("subject", "name the subject whose streams are to end, or one stream by its id"));
     }
-    if let (Some(peers), Some(subject)) = (&app.peers, &wanted.subject) {
-        let topic = wanted.topic.as_ref().map(|topic| (**topic).into());
-        peers.say(Said::Kick { subject: (**subject).into(), topic, ip: wanted.ip });
-    }
     let kicked = kick(app, &wanted).await?;
     tracing::info!(kicked, "a subject's streams ended");
+    if let Some(subject) = &wanted.subject {
+        let topic = wanted.topic.as_ref().map(|topic| (**topic).into());
+        let said = Said::Kick { subject: (**subject).into(), topic, ip: wanted.ip };
+        tell_nodes(app, said, "the streams of this node end; of others the backplane does not take it").await?;
+    }
     Ok(json(&Kicked { kicked }))
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sse_hub::{
-    Cursor, GapReason, History, Intake, LogError, LogRead, Page, Record, Selector, SharedContent, SharedEvent, Step,
+    Cursor, GapReason, History, Intake, LogError, LogRead, Page, Record, Selector, SharedContent, Step, TopicName,
 };
 use sse_wire::EventId;
 
@@ -47,14 +47,18 @@ impl History for Node {
         let mut up_to = newest;
         while up_to > floor {
             let after = floor.max(up_to.saturating_sub(GIVEN_PAGE));
-            let is_wanted = |record: &Record| record.given_id.as_ref() == Some(id) && is_followed(record, followed);
+            let is_wanted =
+                |record: &Record| record.given_id.as_ref() == Some(id) && is_followed(&record.topics, followed);
             let (mut wanted, mut read_to) = (Vec::new(), after);
             // Of large entries an answer has fewer.
             while read_to < up_to {
                 let range = Range { after: read_to, up_to, entries_max: GIVEN_PAGE as usize, topic: None };
                 let found = self.read_engine(&range)?;
-                let events = found.entries.iter().filter_map(|entry| Some((entry.number, self.event(&entry.bytes)?)));
-                let records = events.map(|(number, event)| Intake::record(event, epochs.cursor(number)));
+                let records =
+                    found.entries.iter().filter_map(|entry| match self.read_entry(&entry.bytes).ok()?.content {
+                        SharedContent::Event(event) => Some(Intake::record(event, epochs.cursor(entry.number))),
+                        SharedContent::Missed { .. } | SharedContent::Note(_) => None,
+                    });
                 wanted.extend(records.filter(is_wanted));
                 if found.covered_to <= read_to {
                     return Err(LogError::Unavailable("the engine gives nothing of what it has".into()));
@@ -85,43 +89,41 @@ impl Node {
             }
         }
     }
-
-    /// The event of an entry, if it is one.
-    fn event(&self, entry: &[u8]) -> Option<SharedEvent> {
-        match self.read_entry(entry).ok()?.content {
-            SharedContent::Event(event) => Some(event),
-            SharedContent::Note(_) => None,
-        }
-    }
 }
 
 /// What was found behind the entry `after`, as far as it fits a page. Entries are numbered without a hole, so what is missing
 /// between them is lost.
 fn page(node: &Node, found: &Found, after: u64, cursor: impl Fn(u64) -> Cursor, followed: &[Selector]) -> Page {
-    let lost = |number: u64| Step::Lost { up_to: cursor(number).sequence, reason: GapReason::Trimmed };
+    let lost = |number: u64, reason| Step::Lost { up_to: cursor(number).sequence, reason };
     let (mut steps, mut read_to, mut events, mut bytes) = (Vec::new(), after, 0, 0);
     for entry in &found.entries {
         if events >= LogRead::EVENTS_MAX || bytes >= LogRead::BYTES_MAX {
             return Page { steps, covered_to: cursor(read_to).sequence };
         }
         if entry.number > read_to + 1 {
-            steps.push(lost(entry.number - 1));
+            steps.push(lost(entry.number - 1, GapReason::Trimmed));
         }
         read_to = entry.number;
-        let Some(event) = node.event(&entry.bytes) else { continue };
-        let record = Intake::record(event, cursor(entry.number));
-        if is_followed(&record, followed) {
-            (events, bytes) = (events + 1, bytes + record.frame.chunk().len());
-            steps.push(Step::Record(record));
+        match node.read_entry(&entry.bytes).map(|entry| entry.content) {
+            Ok(SharedContent::Event(event)) if is_followed(event.topics(), followed) => {
+                let record = Intake::record(event, cursor(entry.number));
+                (events, bytes) = (events + 1, bytes + record.frame.chunk().len());
+                steps.push(Step::Record(record));
+            }
+            Ok(SharedContent::Missed { topics, .. }) if is_followed(&topics, followed) => {
+                steps.push(lost(entry.number, GapReason::Damaged));
+            }
+            // Of others, a note, or nobody's.
+            _ => (),
         }
     }
     if found.covered_to > read_to {
-        steps.push(lost(found.covered_to));
+        steps.push(lost(found.covered_to, GapReason::Trimmed));
         read_to = found.covered_to;
     }
     Page { steps, covered_to: cursor(read_to).sequence }
 }
 
-fn is_followed(record: &Record, followed: &[Selector]) -> bool {
-    record.topics.iter().any(|topic| followed.iter().any(|selector| selector.matches(topic.as_str())))
+fn is_followed(topics: &[TopicName], followed: &[Selector]) -> bool {
+    topics.iter().any(|topic| followed.iter().any(|selector| selector.matches(topic.as_str())))
 }

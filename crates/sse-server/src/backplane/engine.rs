@@ -83,6 +83,14 @@ pub(crate) async fn in_time<T>(answer: impl Future<Output = Result<T, EngineErro
     }
 }
 
+/// What an engine answers of each entry, or why it answers none, if it does so in time.
+pub(crate) async fn each_in_time(
+    entries: &[Outgoing],
+    answers: impl Future<Output = Result<Vec<Result<Appended, EngineError>>, EngineError>>,
+) -> Vec<Result<Appended, EngineError>> {
+    in_time(answers).await.unwrap_or_else(|error| entries.iter().map(|_| Err(error.clone())).collect())
+}
+
 /// Entries as they come.
 pub(crate) trait Tail: fmt::Debug + Send {
     /// The next entries, in their order; an empty list if none came for a second or so. Entries of which the engine says that

@@ -47,6 +47,9 @@ enum Broken {
 struct Following {
     node: Arc<Node>,
     trace: Trace,
+    /// The last entry that was read when the engine was compared last. What came since may be of another stream, if the
+    /// engine has lost its own without a word.
+    compared: Option<(u64, u64)>,
     /// When it began, the engine had so many entries; `None` before it has begun.
     warm_at: Option<u64>,
     opened: Option<Opened>,
@@ -56,7 +59,8 @@ struct Following {
 
 /// Follows for as long as the process runs. It returns if the engine does not want this node, at the first try.
 pub(super) async fn run(node: Arc<Node>) {
-    let mut following = Following { node, trace: Trace::default(), warm_at: None, opened: None, away: None };
+    let mut following =
+        Following { node, trace: Trace::default(), compared: None, warm_at: None, opened: None, away: None };
     let mut wait = RETRY_AFTER.0;
     loop {
         let began = Instant::now();
@@ -187,6 +191,13 @@ impl Following {
                 }
                 node.pending.settle(entry.nonce, appended.map(|()| epochs.cursor(number)));
             }
+            SharedContent::Missed { topics, error } => {
+                Signals::backplane_entry_dropped(error.as_str());
+                tracing::warn!(number, %error, "an event of another node cannot be had here: its followers are told of a gap");
+                if node.intake().miss(&topics, sequence).is_err() {
+                    node.intake().skip_to(sequence);
+                }
+            }
             SharedContent::Note(note) => {
                 self.hear(&note, sequence);
                 node.pending.settle(entry.nonce, Ok(epochs.cursor(number)));
@@ -206,9 +217,8 @@ impl Following {
                 None
             }
         };
-        match event {
-            Some(event) if intake.append(event.clone(), sequence).is_ok() => (),
-            _ => intake.skip_to(sequence),
+        if event.is_none_or(|event| intake.append(event, sequence).is_err()) {
+            intake.skip_to(sequence);
         }
     }
 
@@ -243,6 +253,7 @@ impl Following {
                 (true, theirs) => {
                     if theirs.is_some() && self.is_intact(extent).await? {
                         node.set_engine_last(extent.last);
+                        self.compared = self.trace.last();
                         return Ok(Agreed::AsBefore);
                     }
                     let after = self.last_in_common(extent).await?;
@@ -276,6 +287,7 @@ impl Following {
     fn adopt(&mut self, epochs: SharedEpochs) -> Agreed {
         let after = epochs.begins_after();
         self.trace.forget_after(after);
+        self.compared = self.trace.last();
         Signals::backplane_epoch();
         self.node.pending.distrust();
         self.stand_at(epochs, after);
@@ -298,16 +310,27 @@ impl Following {
         self.node.arrivals.notify_waiters();
     }
 
-    /// Whether the engine still has what was read last.
-    async fn is_intact(&self, extent: Extent) -> Result<bool, Broken> {
+    /// Whether the engine still has what was read last, now and when it was compared last.
+    async fn is_intact(&mut self, extent: Extent) -> Result<bool, Broken> {
         if extent.last < self.node.position() {
             return Ok(false);
         }
-        match self.trace.last() {
-            // What it has dropped since, as it was told to keep no more, cannot be compared.
-            Some((number, hash)) if number >= extent.first => self.has(number, hash).await,
-            _ => Ok(true),
+        if let Some(compared) = self.compared.filter(|compared| self.trace.last() != Some(*compared))
+            && !self.still_has(compared, extent).await?
+        {
+            // Another stream has gone past it meanwhile, and what was read since is of that one.
+            self.trace.forget_after(compared.0);
+            return Ok(false);
         }
+        match self.trace.last() {
+            Some(last) => self.still_has(last, extent).await,
+            None => Ok(true),
+        }
+    }
+
+    /// What it has dropped since, as it was told to keep no more, cannot be compared.
+    async fn still_has(&self, (number, hash): (u64, u64), extent: Extent) -> Result<bool, Broken> {
+        Ok(number < extent.first || self.has(number, hash).await?)
     }
 
     async fn has(&self, number: u64, expected: u64) -> Result<bool, Broken> {

@@ -51,6 +51,10 @@ pub(crate) struct Node {
     pub(super) warm_up: u64,
 }
 
+/// The client has read on at another node, and this one cannot ask for what it lacks.
+#[derive(Debug)]
+pub(crate) struct Behind;
+
 /// Where a node stands with its engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
@@ -97,12 +101,12 @@ impl Node {
         let _ = self.peers.set(peers);
     }
 
-    /// Tells all nodes something, this one as well. While the engine is away nobody hears it.
-    pub(crate) fn say(&self, note: &Note) {
+    /// Tells all nodes something, this one as well. While the engine is away nobody hears it: then the promise is broken.
+    pub(crate) fn say(&self, note: &Note, promise: Promise) {
         let text = serde_json::to_string(note).expect("a note has a JSON form");
         let nonce = fastrand::u64(..);
         let Some(entry) = encode_note(&text, nonce) else { return };
-        self.submit(vec![Outgoing { entry, nonce, topic: None, key: None, promise: Promise::to_nobody() }]);
+        self.submit(vec![Outgoing { entry, nonce, topic: None, key: None, promise }]);
     }
 
     pub(super) fn peers(&self) -> Option<&Arc<Peers>> {
@@ -125,19 +129,22 @@ impl Node {
     }
 
     /// Waits a moment for this node to come to where a client says that it stands, having read another node.
-    pub(crate) async fn reach(&self, hub: &Hub, start: &Start) {
-        let Start::After(id) = start else { return };
-        let Some(cursor) = Cursor::parse(id) else { return };
+    ///
+    /// # Errors
+    /// [`Behind`] if it is the engine's absence that keeps this node from it.
+    pub(crate) async fn reach(&self, hub: &Hub, start: &Start) -> Result<(), Behind> {
+        let Start::After(id) = start else { return Ok(()) };
+        let Some(cursor) = Cursor::parse(id) else { return Ok(()) };
         let began = Instant::now();
         loop {
             let arrival = self.arrivals.notified();
             let within = match self.knows(cursor.epoch) {
                 _ if cursor.epoch == hub.epoch() && cursor.sequence > hub.newest().sequence => REACH_WITHIN,
                 false => HEAR_WITHIN,
-                true => return,
+                true => return Ok(()),
             };
             if timeout_at(began + within, arrival).await.is_err() {
-                return;
+                return if self.state() == State::Following { Ok(()) } else { Err(Behind) };
             }
         }
     }

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::access::Revocation;
+
 /// One node's word.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Note {
@@ -52,27 +54,18 @@ pub(crate) struct Presence {
     pub(crate) payload: Option<Value>,
 }
 
-/// Whose tokens are revoked, and until when.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Revocation {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) jti: Option<Box<str>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) subject: Option<Box<str>>,
-    /// In seconds since 1970.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) until: Option<u64>,
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
     use super::*;
+    use crate::access::Revoked;
 
     #[test]
     fn notes_come_back_as_they_were() {
         let present =
             Presence { selector: "a{b}".to_owned(), subscriber: Uuid::nil(), payload: Some(Value::Bool(true)) };
-        let revocation = Revocation { jti: Some("x".into()), subject: None, until: Some(7) };
+        let revocation = Revocation::new(Revoked::Id("x".into()), Some(UNIX_EPOCH + Duration::from_secs(7)));
         for said in [
             Said::Hello { asks: true },
             Said::Alive,

@@ -52,29 +52,24 @@ impl Pending {
 
     /// The engine has lost its last entries, or all: what it took and has not given back may be among them.
     pub(super) fn distrust(&self) {
-        let taken: Vec<_> = self.0.lock().extract_if(|_, waiting| waiting.taken.is_some()).collect();
-        for (_, waiting) in taken {
-            waiting.promise.break_with(PublishError::BackplaneDown);
-        }
+        self.take_taken(|_| true).for_each(|(promise, _)| promise.break_with(PublishError::BackplaneDown));
     }
 
     /// Gives up those that wait for an engine that is away.
     pub(super) fn distrust_overdue(&self, now: Instant) {
-        let is_overdue = |waiting: &Waiting| waiting.taken.is_some_and(|(_, at)| now - at >= AWAY_WITHIN);
-        let overdue: Vec<_> = self.0.lock().extract_if(|_, waiting| is_overdue(waiting)).collect();
-        for (_, waiting) in overdue {
-            waiting.promise.break_with(PublishError::BackplaneDown);
-        }
+        let overdue = self.take_taken(|at| now - at >= AWAY_WITHIN);
+        overdue.for_each(|(promise, _)| promise.break_with(PublishError::BackplaneDown));
     }
 
     /// Answers those whose entries should have come back by now.
     pub(super) fn settle_overdue(&self, now: Instant) {
-        let is_overdue = |waiting: &Waiting| waiting.taken.is_some_and(|(_, at)| now - at >= RETURN_WITHIN);
-        let overdue: Vec<_> = self.0.lock().extract_if(|_, waiting| is_overdue(waiting)).collect();
-        for (_, Waiting { promise, taken }) in overdue {
-            if let Some((cursor, _)) = taken {
-                promise.keep(cursor);
-            }
-        }
+        self.take_taken(|at| now - at >= RETURN_WITHIN).for_each(|(promise, cursor)| promise.keep(cursor));
+    }
+
+    /// Those that the engine took at such a time.
+    fn take_taken(&self, at: impl Fn(Instant) -> bool) -> impl Iterator<Item = (Promise, Cursor)> {
+        let is_wanted = |waiting: &Waiting| waiting.taken.is_some_and(|(_, taken_at)| at(taken_at));
+        let wanted: Vec<_> = self.0.lock().extract_if(|_, waiting| is_wanted(waiting)).collect();
+        wanted.into_iter().filter_map(|(_, Waiting { promise, taken })| Some((promise, taken?.0)))
     }
 }

@@ -19,7 +19,7 @@ use self::script::{Script, millis};
 use self::tail::Follower;
 use super::engine::{
     ANSWER_BYTES_MAX, Answer, Appended, Appending, Engine, EngineError, EngineSettings, Extent, Found, Opened,
-    Outgoing, Range, Revision, Tail, in_time,
+    Outgoing, Range, Revision, Tail, each_in_time, in_time,
 };
 use super::slot::{Fate, Fault, Slot};
 use crate::signals::Signals;
@@ -261,12 +261,7 @@ impl Engine for Redis {
     }
 
     fn append(&self, entries: Vec<Outgoing>) -> Appending<'_> {
-        Box::pin(async move {
-            match in_time(self.append_now(&entries)).await {
-                Ok(answers) => answers,
-                Err(error) => entries.iter().map(|_| Err(error.clone())).collect(),
-            }
-        })
+        Box::pin(async move { each_in_time(&entries, self.append_now(&entries)).await })
     }
 
     fn document(&self) -> Answer<'_, Option<(Bytes, Revision)>> {

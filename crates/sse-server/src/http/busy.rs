@@ -43,6 +43,7 @@ impl Busy {
         match self {
             Self::Draining => "draining",
             Self::Beginning => "beginning",
+            Self::Behind => "behind",
             Self::Full => "full",
             Self::Exceeded(exceeded) => exceeded.as_str(),
         }
@@ -51,7 +52,9 @@ impl Busy {
     fn into_problem(self, retry: Duration) -> Problem {
         let detail = "the server takes no further streams at the moment";
         match self {
-            Self::Draining | Self::Beginning | Self::Full => Problem::unavailable(self.reason(), detail, retry),
+            Self::Draining | Self::Beginning | Self::Behind | Self::Full => {
+                Problem::unavailable(self.reason(), detail, retry)
+            }
             Self::Exceeded(exceeded @ Exceeded::Rate(_)) => exceeded.into(),
             Self::Exceeded(exceeded) => {
                 Problem::new(StatusCode::TOO_MANY_REQUESTS, exceeded.as_str(), exceeded.detail())

@@ -12,6 +12,7 @@ use sse_hub::{FeedStart, Gap, Selector, Start, SubscribeError, SubscribeOptions,
 use super::{Problem, ReplyBody, busy, full, no_content, origin, query};
 use crate::access::Access;
 use crate::app::{App, Busy};
+use crate::backplane::Behind;
 use crate::carrier::Carrier;
 use crate::compression::accepts_gzip;
 use crate::stream::{
@@ -103,6 +104,12 @@ impl<'a> Asking<'a> {
             Ok(shares) => shares,
             Err(exceeded) => return busy::reply(app, request, Busy::Exceeded(exceeded), wish.manner.notices),
         };
+        if let Some(backplane) = &app.backplane
+            && let Err(Behind) = backplane.node.reach(&app.hub, &wish.start).await
+        {
+            // Another node may have what it wants, and this one soon.
+            return busy::reply(app, request, Busy::Behind, wish.manner.notices);
+        }
         // Announced first, so that it does not see its own announcement.
         let presence = app.presence.as_ref().filter(|_| wish.manner.announced);
         let present = presence.and_then(|presence| presence.enter(&wish.selectors, access.token().cloned()));
@@ -178,9 +185,6 @@ impl<'a> Asking<'a> {
         notices: Notices,
     ) -> Result<(Source, Option<Gap>), SubscribeError> {
         let app = self.app;
-        if let Some(backplane) = &app.backplane {
-            backplane.node.reach(&app.hub, start).await;
-        }
         let grants = access.grants();
         if let FollowedTopics::One(topic) = topics
             && self.is_handed_over()

@@ -18,6 +18,8 @@ with_both_engines![
     a_node_that_begins_knows_what_was,
     who_follows_is_known_everywhere,
     what_one_node_is_told_holds_for_all,
+    an_event_that_one_node_cannot_have_is_told_of_there,
+    who_is_ahead_of_a_node_without_its_engine_comes_again,
 ];
 
 fn what_is_published_anywhere_is_everywhere(kind: EngineKind) {
@@ -211,4 +213,101 @@ fn what_one_node_is_told_holds_for_all(kind: EngineKind) {
     let kick = Request::new(nodes[0].admin_addr(), "DELETE", "/api/subscribers?subject=ben").send();
     assert_eq!(kick.status(), 200);
     assert_eq!(kicked.next_event().json(), json!({ "reason": "kicked" }));
+}
+
+fn an_event_that_one_node_cannot_have_is_told_of_there(kind: EngineKind) {
+    let engine = Engine::start(kind);
+    let nodes = [engine.node(&[]), engine.node(&["--event-bytes-max", "1000"])];
+    let targets = ["/events/news", "/events?topic=news&topic=b", "/events?match=%7Bx%7D"];
+    let mut streams = targets.map(|target| nodes[1].follow(target).open());
+    let mut whole = nodes[0].subscribe("news").open();
+    let large = "x".repeat(5_000);
+    let first = nodes[0].publish("news", "1");
+    nodes[0].publish("news", &large);
+    nodes[1].publish("news", "3");
+    let expect_gap = |stream: &mut crate::harness::Stream| {
+        let gap = stream.next_event();
+        assert_eq!((&*gap.event_type, &gap.json()["reason"]), ("sse.gap", &json!("damaged")));
+        assert_eq!(stream.next_data(), "3");
+    };
+    for stream in &mut streams {
+        assert_eq!(stream.next_data(), "1");
+        expect_gap(stream);
+    }
+    for target in targets {
+        expect_gap(&mut nodes[1].follow(target).last_event_id(&first).open());
+    }
+    assert_eq!([whole.next_data(), whole.next_data(), whole.next_data()], ["1", &large, "3"]);
+}
+
+fn who_is_ahead_of_a_node_without_its_engine_comes_again(kind: EngineKind) {
+    let mut engine = Engine::start(kind);
+    let node = engine.node(&["--busy-reply", "503"]);
+    let id = node.publish("news", "1");
+    engine.kill();
+    node.post("/events/news", "2").send().problem(503);
+    let ahead = format!("{}-{:016}", &id[..8], id[9..].parse::<u64>().unwrap() + 1);
+    let problem = node.subscribe("news").last_event_id(&ahead).send().problem(503);
+    assert_eq!(problem.document["reason"], "behind");
+    node.subscribe("news").last_event_id(&id).open();
+    engine.revive();
+    back(&node, "news", "2");
+    back(&node, "news", "3");
+    // What has its number now may be a word of this node's.
+    let next = node.subscribe("news").last_event_id(&ahead).open().next_event();
+    assert!(&*next.event_type == "message" && ["2", "3"].contains(&&*next.data), "{next:?}");
+}
+
+/// The engine takes nothing, and the nodes follow it.
+#[test]
+fn what_an_engine_did_not_take_is_told_again() {
+    let flags = ["--publisher-jwt-key", SECRET, "--subscriber-jwt-key", SECRET];
+    let engine = Engine::start(EngineKind::Redis);
+    let nodes = [engine.node(&flags), engine.node(&flags)];
+    let ann = token(&json!({ "jti": "1", "sub": "ann", "mercure": { "subscribe": ["*"] } }));
+    let is_let_in = |node: usize| nodes[node].subscribe("a").bearer(&ann).send().status() == 200;
+    let ask = |method: &str, target: &str| Request::new(nodes[0].admin_addr(), method, target);
+    let revoke = || ask("POST", "/api/revocations").body(json!({ "jti": "1" }).to_string()).send();
+    engine.redis("CONFIG SET maxmemory 1\n");
+    assert_eq!(revoke().problem(503).document["reason"], "backplane_down");
+    assert_eq!(ask("DELETE", "/api/subscribers?subject=ann").send().status(), 503);
+    assert!(!is_let_in(0) && is_let_in(1), "it holds where it was asked for");
+    engine.redis("CONFIG SET maxmemory 0\n");
+    within(Duration::from_secs(15), "the other node has heard of it", || (!is_let_in(1)).then_some(()));
+    engine.redis("CONFIG SET maxmemory 1\n");
+    assert_eq!(ask("DELETE", "/api/revocations?jti=1").send().status(), 503);
+    assert!(!is_let_in(0), "it holds everywhere or nowhere");
+    engine.redis("CONFIG SET maxmemory 0\n");
+    assert_eq!(ask("DELETE", "/api/revocations?jti=1").send().status(), 204);
+    within(Duration::from_secs(5), "it is taken back everywhere", || (is_let_in(0) && is_let_in(1)).then_some(()));
+}
+
+/// No connection breaks, and what is new has numbers beyond those that were read.
+#[test]
+fn an_engine_that_was_emptied_and_filled_at_once_is_found_out() {
+    let engine = Engine::start(EngineKind::Redis);
+    let node = engine.node(&[]);
+    let mut stream = node.subscribe("news").open();
+    (0..3).for_each(|n| drop(node.publish("news", &n.to_string())));
+    (0..3).for_each(|n| assert_eq!(stream.next_data(), n.to_string()));
+    let compared = || {
+        let stats = engine.redis("INFO commandstats\n");
+        let of_get = stats.split("cmdstat_get:calls=").nth(1).unwrap();
+        of_get.split(',').next().unwrap().parse::<u64>().unwrap()
+    };
+    let before = compared();
+    within(Duration::from_secs(5), "it has compared what it read", || (compared() >= before + 2).then_some(()));
+    let entry = |n: u32| {
+        format!(r#"XADD {{sse}}:events 0-{n} e '{{"v":1,"nonce":"{n:016x}","topics":["news"],"data":"new {n}"}}'"#)
+    };
+    let entries: Vec<String> = (1..=60).map(entry).collect();
+    let answer = engine.redis(&format!("MULTI\nDEL {{sse}}:events\n{}\nEXEC\n", entries.join("\n")));
+    assert!(answer.contains("0-60"), "{answer}");
+    let mut told = Vec::new();
+    while told.last().is_none_or(|event: &crate::harness::Event| &*event.event_type != "sse.gap") {
+        told.push(stream.next_event());
+        assert!(told.len() <= 61, "nobody tells of what is missing");
+    }
+    assert_eq!(told.pop().unwrap().json()["reason"], "epoch");
+    (1..=60).for_each(|n| assert_eq!(stream.next_data(), format!("new {n}")));
 }

@@ -1,6 +1,7 @@
 //! The engine between several nodes: Redis or NATS, started for a test.
 
 use std::fs;
+use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -83,6 +84,15 @@ impl Engine {
         fs::remove_dir_all(self.dir.path()).unwrap();
         fs::create_dir(self.dir.path()).unwrap();
         self.revive();
+    }
+
+    /// What a Redis answers to these commands, one a line.
+    pub(crate) fn redis(&self, commands: &str) -> String {
+        let mut run = Command::new("redis-cli");
+        run.args(["-p", &self.port.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = run.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(commands.as_bytes()).unwrap();
+        String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
     }
 
     pub(crate) fn hang(&self) {
