@@ -136,13 +136,14 @@ impl Reading<'_> {
         let Some(Stored { record, previous, .. }) = record.and_then(|bytes| bytes::decode(sequence, bytes)) else {
             return self.lost(sequence, GapReason::Damaged);
         };
-        let (mut is_visible, mut missing) = (false, None::<(u64, GapReason)>);
+        let (mut is_visible, mut is_trimmed, mut missing) = (false, false, None::<(u64, GapReason)>);
         for (topic, &previous) in record.topics.iter().zip(&previous) {
             if !self.wanted.followed.iter().any(|selector| selector.matches(topic.as_str())) {
                 continue;
             }
             let trimmed_to = self.topics.read().extent(topic).trimmed_to;
             is_visible |= sequence > trimmed_to;
+            is_trimmed |= sequence <= trimmed_to;
             let seen = self.seen.insert(topic.clone(), sequence).unwrap_or(self.wanted.after);
             if previous > seen {
                 let reason = if previous <= trimmed_to { GapReason::Trimmed } else { GapReason::Damaged };
@@ -150,6 +151,10 @@ impl Reading<'_> {
             }
         }
         if !is_visible {
+            // It goes while this page is read: the view may not know of that.
+            if is_trimmed && !self.is_told(sequence) {
+                self.loss = Some((sequence, GapReason::Trimmed));
+            }
             return;
         }
         self.tell_loss(sequence);
@@ -346,40 +351,81 @@ pub(super) fn find_given(
 mod tests {
     use std::time::Duration;
 
+    use super::super::topics::LoggedTopic;
     use super::*;
     use crate::log::{DiskLog, DiskLogOptions, Durability, Log, RecordKind, Retention, SyncWhen};
 
-    /// What retention drops between the look at the topics and the snapshot is told, even if it was a topic's last.
-    #[test]
-    fn what_is_dropped_while_it_is_read_is_told() {
-        let dir = tempfile::tempdir().unwrap();
-        let retention = Retention { age_max: Duration::from_secs(3600), events_max: 1, bytes_max: u64::MAX };
-        let (log, _) = DiskLog::open(DiskLogOptions {
-            dir: dir.path().to_owned(),
+    fn log(dir: &std::path::Path, events_max: u64) -> DiskLog {
+        let retention = Retention { age_max: Duration::from_secs(3600), events_max, bytes_max: u64::MAX };
+        let options = DiskLogOptions {
+            dir: dir.to_owned(),
             durability: Durability::Fsync,
             retention,
             retention_by_topic: Vec::new(),
             closed_topic_age: Duration::ZERO,
             idempotency_window: Duration::ZERO,
-        })
-        .unwrap();
-        let record = |sequence, topic| Record {
+        };
+        DiskLog::open(options).unwrap().0
+    }
+
+    fn name(topic: &str) -> TopicName {
+        TopicName::parse(topic).unwrap()
+    }
+
+    fn record(sequence: u64, topic: &str) -> Record {
+        Record {
             sequence,
             kind: RecordKind::Event,
-            topics: [TopicName::parse(topic).unwrap()].into(),
+            topics: [name(topic)].into(),
             frame: sse_wire::Event::new("x").encode(),
             private: false,
             given_id: None,
             key: None,
+        }
+    }
+
+    /// Retention says what it drops, and drops it later: a snapshot may still have that, in the middle of a page too.
+    #[test]
+    fn what_is_about_to_be_dropped_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = log(dir.path(), 100);
+        let records: Vec<Record> = (1..=5).map(|sequence| record(sequence, "a")).collect();
+        log.append(&records, SyncWhen::Now).unwrap();
+        let trim = |trimmed_to| {
+            let topic = *log.topics.read().get(&name("a")).unwrap();
+            log.topics.write().set(&name("a"), LoggedTopic { trimmed_to, ..topic });
         };
+        for selector in ["a", "{x}"] {
+            let followed = [Selector::parse(selector).unwrap()];
+            let wanted = LogRead { followed: &followed, after: 1, up_to: 5 };
+            for (trimmed_to, kept) in [(1, 2..=5), (2, 3..=5), (4, 5..=5), (5, 6..=5)] {
+                trim(0);
+                let view = View::new(&log.topics.read(), &wanted);
+                trim(trimmed_to);
+                let page = log.with_reader(|connection| page(connection, &log.topics, &view, &wanted)).unwrap();
+                let lost = Step::Lost { up_to: trimmed_to, reason: GapReason::Trimmed };
+                let lost = (trimmed_to > 1).then_some(lost).into_iter();
+                let expected: Vec<Step> =
+                    lost.chain(kept.map(|sequence| Step::Record(record(sequence, "a")))).collect();
+                assert_eq!(page.steps, expected, "{selector} up to {trimmed_to}");
+                assert_eq!(page.covered_to, 5);
+            }
+        }
+    }
+
+    /// What retention drops between the look at the topics and the snapshot is told, even if it was a topic's last.
+    #[test]
+    fn what_is_dropped_while_it_is_read_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = log(dir.path(), 1);
         log.append(&[record(1, "a"), record(2, "a"), record(3, "b")], SyncWhen::Now).unwrap();
         for selector in ["a", "{x}"] {
             let followed = [Selector::parse(selector).unwrap()];
             let wanted = LogRead { followed: &followed, after: 0, up_to: 2 };
             let mut view = View::new(&LoggedTopics::default(), &wanted);
             if selector == "a" {
-                let id = log.topics.read().id_of(&TopicName::parse("a").unwrap()).unwrap();
-                view.exact = Some(vec![Followed { id, newest: 2, name: TopicName::parse("a").unwrap() }]);
+                let id = log.topics.read().id_of(&name("a")).unwrap();
+                view.exact = Some(vec![Followed { id, newest: 2, name: name("a") }]);
             }
             view.newest = 2;
             while log.events() > 1 {
