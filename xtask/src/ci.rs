@@ -11,8 +11,8 @@ use crate::{Cli, clients, fuzz, loom, program, workspace};
 
 /// The steps in order: what fails fastest comes first.
 ///
-/// Everything but the load test, the client tests, the proxies and loom is a debug build, so that clippy, the tests and the
-/// documentation share one build of the dependencies.
+/// Everything but loom and the fuzzers is a debug build, so that one build of the dependencies serves nearly all: of what breaks the
+/// server or drives it, CI judges what comes out. How fast, and at what cost, the chores themselves measure.
 const STEPS: &[Step] = &[
     Step { name: "setup", what: What::Chore(&["setup"]) },
     Step { name: "msrv", what: What::Chore(&["msrv"]) },
@@ -75,6 +75,7 @@ struct Done {
 /// Runs the steps up to the first that fails.
 pub fn run(args: Args) -> Result<()> {
     let wanted = |step: &&Step| args.steps.is_empty() || args.steps.iter().any(|name| name == step.name);
+    workspace::use_dev_profile();
     let mut done = Vec::new();
     for step in STEPS.iter().filter(wanted) {
         println!("\n=== {}: {}", step.name, step.shown());
@@ -128,7 +129,7 @@ impl Step {
             }
             What::Chore(args) | What::Tests(args, _) => {
                 let mut cargo = workspace::cargo(&["xtask"]);
-                cargo.args(args);
+                cargo.args(args).env(workspace::PROFILE.0, workspace::PROFILE.1);
                 cargo
             }
         }

@@ -6,7 +6,6 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::loadtest::subject;
 use crate::tally::Tally;
 use crate::{program, setup, workspace};
 
@@ -23,7 +22,7 @@ pub fn tests() -> Result<Tally> {
     let python = workspace::target().join("clients/python");
     let results = workspace::target().join("clients/results.tap");
     // Together with the load generator, as loadtest builds them: alone, its dependencies would be built once more.
-    subject::build(&[("sse-server", "sse-server"), ("sse-loadgen", "sse-loadgen")])?;
+    workspace::build(&[("sse-server", "sse-server"), ("sse-loadgen", "sse-loadgen")])?;
     install(&dir.join("package-lock.json"), &dir.join("node_modules"), npm)?;
     install(&dir.join("python/requirements.txt"), &python, pip)?;
     let ran = program::run(&mut node(&dir, &python, &results));
@@ -66,7 +65,7 @@ fn pip(list: &Path, dir: &Path) -> Command {
 fn node(dir: &Path, python: &Path, results: &Path) -> Command {
     let mut node = Command::new("node");
     node.current_dir(dir);
-    node.env("SSE_SERVER_BIN", workspace::target().join("release/sse-server")).env("SSE_CLIENTS_PYTHON", python);
+    node.env("SSE_SERVER_BIN", workspace::built("sse-server")).env("SSE_CLIENTS_PYTHON", python);
     node.args(["--test", "--test-reporter=spec", "--test-reporter-destination=stdout", "--test-reporter=tap"]);
     node.arg(format!("--test-reporter-destination={}", results.display()));
     node

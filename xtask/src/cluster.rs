@@ -28,7 +28,8 @@ use serde_json::json;
 use crate::faults::bench::Bench;
 use crate::faults::finding::Findings;
 use crate::faults::raise_descriptor_limit;
-use crate::loadtest::{Folder, subject, write};
+use crate::loadtest::{Folder, write};
+use crate::workspace;
 use engine::Kind;
 use stage::Stage;
 
@@ -107,7 +108,7 @@ pub fn run(args: Args) -> Result<()> {
         rows.iter().for_each(|row| println!("{:<10} {}", row.name, row.fault));
         return Ok(());
     }
-    subject::build(&[("sse-server", "sse-server"), ("sse-loadgen", "sse-loadgen")])?;
+    workspace::build(&[("sse-server", "sse-server"), ("sse-loadgen", "sse-loadgen")])?;
     raise_descriptor_limit()?;
     let folder = Folder::take("cluster")?;
     let mut judged = Vec::new();

@@ -16,7 +16,7 @@ use anyhow::{Result, bail, ensure};
 use crate::faults::bench::Bench;
 use crate::faults::finding::Findings;
 use crate::faults::server::{self, Server};
-use crate::loadtest::{Folder, subject};
+use crate::loadtest::Folder;
 use crate::{setup, workspace};
 
 #[derive(Debug, clap::Args)]
@@ -80,7 +80,7 @@ pub fn run(args: Args) -> Result<()> {
     setup::run()?;
     if args.server.is_none() {
         // Together with the load generator, as the other chores build them.
-        subject::build(&[("sse-server", "sse-server"), ("sse-loadgen", "sse-loadgen")])?;
+        workspace::build(&[("sse-server", "sse-server"), ("sse-loadgen", "sse-loadgen")])?;
     }
     let server = args.server.map_or_else(|| Ok(server::program()), |path| path.canonicalize())?;
     let folder = Folder::take("deploy")?;

@@ -67,7 +67,8 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
-use crate::loadtest::{Folder, subject, write};
+use crate::loadtest::{Folder, write};
+use crate::workspace;
 use bench::Bench;
 pub use crash::clear;
 use finding::Findings;
@@ -177,7 +178,7 @@ pub fn run(args: Args) -> Result<()> {
         rows.iter().for_each(|row| println!("{:<8} {}", row.name, row.fault));
         return Ok(());
     }
-    subject::build(&[("sse-server", "sse-server"), ("sse-loadgen", "sse-loadgen")])?;
+    workspace::build(&[("sse-server", "sse-server"), ("sse-loadgen", "sse-loadgen")])?;
     raise_descriptor_limit()?;
     let folder = Folder::take("faults")?;
     let mut judged = Vec::new();

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 
 use crate::loadtest::Folder;
-use crate::loadtest::subject::{self, Subject};
+use crate::loadtest::subject::Subject;
 use crate::{program, workspace};
 
 /// The h2spec whose cases are named here.
@@ -58,7 +58,7 @@ impl Case {
 /// Runs all cases, and fails if one does not hold that is no exception, or one holds that is.
 pub fn run() -> Result<()> {
     let h2spec = installed()?;
-    subject::build(&[("sse-server", "sse-server")])?;
+    workspace::build(&[("sse-server", "sse-server")])?;
     let folder = Folder::take("h2spec")?;
     let mut faults = 0;
     for is_tls in [false, true] {

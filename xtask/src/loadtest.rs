@@ -123,11 +123,11 @@ impl Folder {
 fn measure(args: &Args, dir: &Path) -> Result<()> {
     let subject = match &args.url {
         Some(url) => {
-            subject::build(&[("sse-loadgen", "sse-loadgen")])?;
+            workspace::build(&[("sse-loadgen", "sse-loadgen")])?;
             Subject::running(url, args.publish_url.as_deref(), args.pid).trusting(args.ca_file.as_deref())
         }
         None => {
-            subject::build(&[("sse-server", "sse-server"), ("sse-loadgen", "sse-loadgen")])?;
+            workspace::build(&[("sse-server", "sse-server"), ("sse-loadgen", "sse-loadgen")])?;
             args.server(dir)?
         }
     };

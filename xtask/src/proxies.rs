@@ -13,8 +13,9 @@ use serde_json::json;
 
 use crate::faults::bench::Bench;
 use crate::faults::finding::Findings;
-use crate::loadtest::{Folder, subject, write};
+use crate::loadtest::{Folder, write};
 use crate::setup;
+use crate::workspace;
 use proxy::{KINDS, Kind};
 
 #[derive(Debug, clap::Args)]
@@ -30,7 +31,7 @@ pub struct Args {
 pub fn run(args: Args) -> Result<()> {
     let kinds = chosen(&args)?;
     setup::run()?;
-    subject::build(&[("sse-server", "sse-server"), ("sse-loadgen", "sse-loadgen")])?;
+    workspace::build(&[("sse-server", "sse-server"), ("sse-loadgen", "sse-loadgen")])?;
     let folder = Folder::take("proxies")?;
     let mut judged = Vec::new();
     for kind in kinds {

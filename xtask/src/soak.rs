@@ -18,6 +18,7 @@ use crate::loadtest::subject::{self, Subject};
 use crate::loadtest::{Folder, read, write};
 use crate::program;
 use crate::soak::verdict::Verdict;
+use crate::workspace;
 
 /// Topics are few and rings short, so that all history is full, and memory level, within half a minute.
 const STEADY_TOPICS: &str = "4";
@@ -67,7 +68,7 @@ pub fn run(args: Args) -> Result<()> {
     ensure!(args.minutes.is_finite() && args.minutes > 0.0, "--minutes must be more than 0");
     let folder = Folder::take("soak")?;
     let dir = folder.path();
-    subject::build(&[("sse-server", "sse-server"), ("sse-loadgen", "sse-loadgen")])?;
+    workspace::build(&[("sse-server", "sse-server"), ("sse-loadgen", "sse-loadgen")])?;
     let server = Subject::server(dir, &args.server_args())?;
     let bursts = Process::start(&mut args.bursts(&server, dir), &dir.join("bursts.log"))?;
     let steady = args.steady(&server, dir).status().context("running the steady load")?.code();

@@ -210,9 +210,9 @@ impl Refusal {
     }
 }
 
-/// The release program.
+/// The program that is put to the test.
 pub fn program() -> PathBuf {
-    workspace::target().join("release").join("sse-server")
+    workspace::built("sse-server")
 }
 
 /// The public addresses and the admin listener's, from what a ready file says.

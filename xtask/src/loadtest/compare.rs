@@ -4,10 +4,11 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 
-use super::subject::{self, Subject};
+use super::subject::Subject;
 use super::yardstick::{Pair, Yardstick};
 use super::{Args, load, read, write};
 use crate::faults::clear;
+use crate::workspace;
 
 /// What the server is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,9 +52,9 @@ pub fn run(args: &Args, other: Other, dir: &Path) -> Result<()> {
     ensure!(args.rate > 0.0, "deliveries are compared: --rate must not be 0");
     if other == Other::BareLoop {
         ensure!(args.topics_per_subscriber == 1, "the bare loop has one topic on each stream");
-        subject::build(&[("sse-benches", "bare_loop")])?;
+        workspace::build(&[("sse-benches", "bare_loop")])?;
     }
-    subject::build(&[("sse-server", "sse-server"), ("sse-loadgen", "sse-loadgen")])?;
+    workspace::build(&[("sse-server", "sse-server"), ("sse-loadgen", "sse-loadgen")])?;
     let mut pairs = Vec::new();
     let mut whole = true;
     for number in 1..=args.pairs {

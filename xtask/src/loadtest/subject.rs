@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::certificate::Certificate;
 use crate::loadtest::process::Process;
-use crate::{program, workspace};
+use crate::workspace;
 
 /// A server to measure.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl Subject {
 
     /// The yardstick, which does nothing but send.
     pub fn bare_loop(dir: &Path) -> Result<Self> {
-        Self::start(Command::new(release("bare_loop")), "bare_loop", dir, &[])
+        Self::start(Command::new(workspace::built("bare_loop")), "bare_loop", dir, &[])
     }
 
     fn start(mut command: Command, name: &str, dir: &Path, args: &[String]) -> Result<Self> {
@@ -87,7 +87,7 @@ impl Subject {
 }
 
 fn server_command() -> Command {
-    let mut command = Command::new(release("sse-server"));
+    let mut command = Command::new(workspace::built("sse-server"));
     command.args(["--admin-listen", "127.0.0.1:0"]);
     command
 }
@@ -98,22 +98,9 @@ fn address(ready: &str) -> Result<String> {
     Ok(ready["listen"][0].as_str().context("the ready file names no address")?.to_owned())
 }
 
-fn release(name: &str) -> PathBuf {
-    workspace::target().join("release").join(name)
-}
-
-/// Builds programs in release, each named by its package and itself.
-pub fn build(programs: &[(&str, &str)]) -> Result<()> {
-    let mut cargo = workspace::cargo(&["build", "--release"]);
-    for (package, program) in programs {
-        cargo.args(["--package", package, "--bin", program]);
-    }
-    program::run(&mut cargo)
-}
-
 /// The load generator's command.
 pub fn loadgen(subject: &Subject) -> Command {
-    let mut command = Command::new(release("sse-loadgen"));
+    let mut command = Command::new(workspace::built("sse-loadgen"));
     command.args(["--follow-url", &subject.follow_url, "--publish-url", &subject.publish_url]);
     if let Some(pid) = subject.pid {
         command.args(["--server-pid", &pid.to_string()]);

@@ -177,7 +177,7 @@ fn compressed(proxy: &Proxy, bench: &Bench, findings: &mut Findings) -> Result<(
     /// Uncompressed they have half as many again, and their ids.
     const BYTES_MAX: f64 = 200.0;
     let (url, report) = (format!("http://{}/events/{{topic}}", proxy.address), bench.file("compressed.json"));
-    let mut command = Command::new(workspace::target().join("release/sse-loadgen"));
+    let mut command = Command::new(workspace::built("sse-loadgen"));
     command.args(["--follow-url", &url, "--publish-url", &url, "--subscribers=20", "--topics=1", "--rate=100"]);
     command.args(["--seconds=1", "--event-bytes=300", "--gzip", "--quiet", "--json"]).arg(&report);
     program::run(&mut command)?;
