@@ -168,6 +168,6 @@ mod tests {
         let step = Step { name: "doc", what: What::Doc(&["doc", "--no-deps"]) };
         assert_eq!(step.shown(), "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps");
         let step = Step { name: "loom", what: What::Tests(&["loom"], loom::models) };
-        assert_eq!(step.shown(), "cargo xtask loom");
+        assert_eq!(step.shown(), "XTASK_PROFILE=dev cargo xtask loom");
     }
 }
