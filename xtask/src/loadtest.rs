@@ -1,7 +1,10 @@
 //! Proves what a server does under load: starts it, runs the load generator against it, keeps the report.
 
 mod compare;
+pub mod figures;
+mod page;
 pub mod process;
+mod regression;
 pub mod subject;
 mod yardstick;
 
@@ -13,6 +16,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::loadtest::compare::Other;
+use crate::loadtest::figures::Figures;
+use crate::loadtest::regression::Comparison;
 use crate::loadtest::subject::Subject;
 use crate::{program, workspace};
 
@@ -85,6 +90,12 @@ pub struct Args {
     /// How many pairs of runs are compared
     #[arg(long, default_value_t = 5)]
     pairs: usize,
+    /// Run it so often, and tell how much the figures differ
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    repeat: u32,
+    /// Fail if this is worse than the report of an earlier loadtest, beyond the noise of both
+    #[arg(long, value_name = "FILE")]
+    compare: Option<PathBuf>,
     /// More flags for the load generator, behind `--`
     #[arg(last = true)]
     loadgen: Vec<String>,
@@ -92,10 +103,39 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<()> {
     let folder = Folder::take("loadtest")?;
-    match Other::of(&args) {
-        Some(other) => compare::run(&args, other, folder.path()),
-        None => measure(&args, folder.path()),
+    // It may be the very file that is written at the end.
+    let earlier = args.compare.as_deref().map(read).transpose()?;
+    let report = match Other::of(&args) {
+        Some(other) => compare::run(&args, other, folder.path())?,
+        None => measure(&args, folder.path())?,
+    };
+    tell(&report, folder.path(), earlier.as_ref())
+}
+
+/// Several runs as one report: the first, with the figures of all.
+fn joined(reports: &[Value]) -> Value {
+    let mut report = reports.first().cloned().unwrap_or_default();
+    report["whole"] = reports.iter().all(|report| report["whole"] == true).into();
+    report["figures"] = Figures::of(reports).to_json();
+    report
+}
+
+/// Writes the report and its page, and judges.
+fn tell(report: &Value, dir: &Path, earlier: Option<&Value>) -> Result<()> {
+    let path = dir.join("report.json");
+    write(&path, report)?;
+    let page = path.with_extension("html");
+    let command: Vec<String> = std::env::args().skip(1).collect();
+    let text = page::of(report, &format!("cargo xtask {}", command.join(" ")));
+    fs::write(&page, text).with_context(|| format!("writing {}", page.display()))?;
+    println!("report: {} and {}", path.display(), page.display());
+    if let Some(earlier) = earlier {
+        let comparison = Comparison::of(earlier, report)?;
+        println!("\n{comparison}");
+        ensure!(comparison.regressions() == 0, "{} figures are worse than before", comparison.regressions());
     }
+    ensure!(report["whole"] == true, "not everything arrived as it should");
+    Ok(())
 }
 
 /// A folder of the target directory for what a chore writes, held by one run at a time: two would mix up their files,
@@ -119,23 +159,28 @@ impl Folder {
     }
 }
 
-/// One run, on the server of this workspace or on a given one.
-fn measure(args: &Args, dir: &Path) -> Result<()> {
-    let subject = match &args.url {
-        Some(url) => {
-            workspace::build(&[("sse-loadgen", "sse-loadgen")])?;
-            Subject::running(url, args.publish_url.as_deref(), args.pid).trusting(args.ca_file.as_deref())
+/// The runs, on the server of this workspace or on a given one.
+fn measure(args: &Args, dir: &Path) -> Result<Value> {
+    let programs: &[_] = &[("sse-loadgen", "sse-loadgen"), ("sse-server", "sse-server")];
+    workspace::build(if args.url.is_some() { &programs[..1] } else { programs })?;
+    let mut reports = Vec::new();
+    for number in 1..=args.repeat {
+        let subject = match &args.url {
+            Some(url) => Subject::running(url, args.publish_url.as_deref(), args.pid).trusting(args.ca_file.as_deref()),
+            None => args.server(dir)?,
+        };
+        let path = dir.join(format!("run-{number}.json"));
+        let quiet: &[&str] = if number == 1 { &[] } else { &["--quiet"] };
+        load(args, subject, &path, quiet)?;
+        if args.repeat > 1 {
+            println!("run {number} of {}", args.repeat);
         }
-        None => {
-            workspace::build(&[("sse-server", "sse-server"), ("sse-loadgen", "sse-loadgen")])?;
-            args.server(dir)?
-        }
-    };
-    let report = dir.join("report.json");
-    let whole = load(args, subject, &report, &[])?;
-    println!("report: {}", report.display());
-    ensure!(whole, "not everything arrived as it should");
-    Ok(())
+        reports.push(read(&path)?);
+    }
+    if args.repeat > 1 {
+        println!("\n{}", Figures::of(&reports));
+    }
+    Ok(joined(&reports))
 }
 
 /// Runs the load generator on `subject` and stops that; gives whether everything arrived as it should.
@@ -143,7 +188,7 @@ fn load(args: &Args, subject: Subject, report: &Path, more: &[&str]) -> Result<b
     let subject = if args.topics_per_subscriber > 1 { subject.with_several_topics() } else { subject };
     let mut command = subject::loadgen(&subject);
     args.pass_on(&mut command);
-    command.arg("--json").arg(report).args(more).args(&args.loadgen);
+    command.args(["--sample-interval", "0.25", "--json"]).arg(report).args(more).args(&args.loadgen);
     let status = command.status().with_context(|| format!("running {}", program::shown(&command)))?;
     // A server that died tells more than what came of it.
     subject.stop()?;

@@ -4,6 +4,7 @@
 
 mod bench;
 mod certificate;
+mod chart;
 mod ci;
 mod clients;
 mod cluster;
@@ -17,6 +18,8 @@ mod h2spec;
 mod loadtest;
 mod loom;
 mod msrv;
+mod page;
+mod peers;
 mod program;
 mod proxies;
 mod scale;
@@ -47,6 +50,8 @@ enum Chore {
     Ci(ci::Args),
     /// Prove on this machine what the server does under load
     Loadtest(loadtest::Args),
+    /// Measure other servers beside this one, with the same load on the same machine
+    Peers(peers::Args),
     /// Run mixed load for long and judge the slopes of memory, descriptors and threads
     Soak(soak::Args),
     /// Inject faults into the release server and judge what becomes of it
@@ -98,6 +103,7 @@ impl Chore {
             Self::Setup => setup::run(),
             Self::Ci(args) => ci::run(args),
             Self::Loadtest(args) => loadtest::run(args),
+            Self::Peers(args) => peers::run(args),
             Self::Soak(args) => soak::run(args),
             Self::Faults(args) => faults::run(args),
             Self::Cluster(args) => cluster::run(args),

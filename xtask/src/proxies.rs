@@ -1,8 +1,8 @@
 //! The server behind real proxies, each with its file of `deploy/`, and behind an nginx that nobody configured.
 
 mod measure;
-mod proxy;
-mod raw;
+pub mod proxy;
+pub mod raw;
 mod smuggling;
 
 use std::path::Path;

@@ -1,16 +1,28 @@
 //! What the tests need from the system's packages.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
 use crate::program;
 
-/// A command that some test runs, and the package that has it.
+/// A command that some test runs or a file by its path, and the package that has it.
 struct Need {
     command: &'static str,
     package: &'static str,
     why: &'static str,
+}
+
+impl Need {
+    /// A path names a file, which need not be a program.
+    fn is_there(&self) -> bool {
+        if self.command.starts_with('/') {
+            Path::new(self.command).exists()
+        } else {
+            program::find(self.command).is_some()
+        }
+    }
 }
 
 /// Everything beside the Rust toolchain. Add a line here when a test needs a new program.
@@ -56,6 +68,16 @@ const NEEDS_OF_RELEASES: &[Need] = &[
     Need { command: "systemd-sysusers", package: "systemd", why: "the package for Debian, tried" },
 ];
 
+/// What the comparison with other servers takes besides.
+const NEEDS_OF_PEERS: &[Need] = &[
+    Need { command: "nginx", package: "nginx", why: "a peer" },
+    Need { command: NCHAN, package: "libnginx-mod-nchan", why: "a peer" },
+    Need { command: "go", package: "golang-go", why: "a peer, which is built" },
+];
+
+/// The module that makes nginx a peer.
+pub const NCHAN: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
+
 /// Installs what the tests need and what is missing, or says how to.
 pub fn run() -> Result<()> {
     provide(NEEDS)
@@ -66,8 +88,13 @@ pub fn run_for_releases() -> Result<()> {
     provide(NEEDS_OF_RELEASES)
 }
 
+/// The same for the peers.
+pub fn run_for_peers() -> Result<()> {
+    provide(NEEDS_OF_PEERS)
+}
+
 fn provide(needs: &'static [Need]) -> Result<()> {
-    let missing: Vec<&Need> = needs.iter().filter(|need| program::find(need.command).is_none()).collect();
+    let missing: Vec<&Need> = needs.iter().filter(|need| !need.is_there()).collect();
     if missing.is_empty() {
         println!("all {} programs that this needs are there", needs.len());
         return Ok(());
@@ -83,7 +110,7 @@ fn provide(needs: &'static [Need]) -> Result<()> {
         bail!("run this once: sudo apt-get update && sudo apt-get install -y {}", packages.join(" "));
     }
     install(&packages)?;
-    match missing.iter().find(|need| program::find(need.command).is_none()) {
+    match missing.iter().find(|need| !need.is_there()) {
         Some(need) => bail!("the package {} is installed, but there is no {} on the PATH", need.package, need.command),
         None => Ok(()),
     }

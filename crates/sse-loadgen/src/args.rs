@@ -22,6 +22,9 @@ pub(crate) struct Args {
     /// The body of a publish, with {data} and perhaps {topic}
     #[arg(long, default_value = "{data}")]
     publish_body: String,
+    /// Events carry the data within something of the server's own, as JSON, perhaps several at once
+    #[arg(long)]
+    wrapped: bool,
     /// Header for every stream, 'NAME: VALUE' (repeatable)
     #[arg(long)]
     follow_header: Vec<String>,
@@ -91,9 +94,9 @@ pub(crate) struct Args {
     /// Source addresses, 127.0.0.1 and on; by default as many as the port range asks for
     #[arg(long)]
     sources: Option<u32>,
-    /// The server's process, to measure what it uses
+    /// The server's process, to measure what it uses; all of them together (repeatable)
     #[arg(long, value_name = "PID")]
-    server_pid: Option<u32>,
+    server_pid: Vec<u32>,
     /// Seconds of quiet between opening the streams and publishing
     #[arg(long, default_value_t = 1.0)]
     settle: f64,
@@ -116,6 +119,7 @@ impl Args {
         let publish_url = self.publish_url.as_ref().unwrap_or(&self.follow_url);
         Scenario {
             publish_body: self.publish_body.clone(),
+            wrapped: self.wrapped,
             follow_headers: self.follow_header.clone(),
             gzip: self.gzip,
             publish_headers: self.publish_header.clone(),
@@ -139,7 +143,7 @@ impl Args {
             pipeline: self.pipeline,
             opening_max: self.opening_max,
             sources: self.sources,
-            server_pid: self.server_pid,
+            server_pids: self.server_pid.clone(),
             settle: seconds(self.settle),
             drain_timeout: seconds(self.drain_timeout),
             sample_interval: seconds(self.sample_interval),

@@ -8,6 +8,9 @@ const NANOS_MAX: u64 = 600_000_000_000;
 /// For so many events a thread keeps when its last subscriber got each (4 bytes each); later ones have no such figure.
 const LAST_EVENTS_MAX: usize = 4 << 20;
 
+/// Where a curve of a distribution has its points: closer together towards the slowest.
+const CURVE: [f64; 15] = [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999];
+
 /// A distribution of times.
 #[derive(Debug, Clone)]
 pub(crate) struct Times {
@@ -28,6 +31,17 @@ impl Times {
         self.histogram.add(&other.histogram).expect("all histograms have the same bounds");
     }
 
+    /// The distribution as a curve, as far as so many times tell of it: from the fastest to one in that many.
+    pub(crate) fn curve(&self) -> Vec<QuantilePoint> {
+        let count = self.histogram.len();
+        let is_told = |quantile: &f64| (1.0 - quantile) * count as f64 >= 1.0;
+        let at = |quantile: f64| self.histogram.value_at_quantile(quantile) as f64 / 1e6;
+        let points = CURVE.into_iter().filter(is_told).map(|quantile| QuantilePoint { quantile, ms: at(quantile) });
+        let slowest = (count > 0)
+            .then(|| QuantilePoint { quantile: 1.0 - 1.0 / count as f64, ms: self.histogram.max() as f64 / 1e6 });
+        points.chain(slowest).collect()
+    }
+
     pub(crate) fn summary(&self) -> Quantiles {
         let at = |quantile| self.histogram.value_at_quantile(quantile) as f64 / 1e6;
         Quantiles {
@@ -40,6 +54,15 @@ impl Times {
             max_ms: self.histogram.max() as f64 / 1e6,
         }
     }
+}
+
+/// One point of a distribution.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct QuantilePoint {
+    /// The share that was faster, 0 to 1.
+    pub quantile: f64,
+    /// How long that took, in milliseconds.
+    pub ms: f64,
 }
 
 /// A distribution in a few numbers, in milliseconds; all 0 when nothing was counted.
@@ -124,6 +147,13 @@ mod tests {
         assert!((summary.p50_ms - 500.0).abs() < 1.0, "{summary:?}");
         assert!((summary.p999_ms - 999.0).abs() < 1.0, "{summary:?}");
         assert_eq!(Times::new().summary(), Quantiles::default());
+        let curve = times.curve();
+        assert!(
+            curve.is_sorted_by_key(|point| point.ms) && curve.is_sorted_by_key(|point| point.quantile),
+            "{curve:?}"
+        );
+        assert_eq!(curve.last().unwrap().quantile, 0.999, "a thousand times tell of no more than three nines");
+        assert!(Times::new().curve().is_empty());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use sse_wire::{Parsed, ParsedEvent};
 
 use crate::control::Control;
 use crate::latency::{LastArrivals, Times};
-use crate::scenario::Layout;
+use crate::scenario::{Layout, Plan, Scenario};
 use crate::stamp::{Decoded, Stamp, Stamper};
 use crate::verify::{Check, Hole, IdOrder, Order, Published};
 
@@ -150,6 +150,7 @@ pub(crate) struct Ledger<'a> {
     layout: Layout,
     publishers: u32,
     stamper: Stamper,
+    wrapped: bool,
     pub(crate) tally: Tally,
     pub(crate) latency: Times,
     pub(crate) opening: Times,
@@ -159,12 +160,14 @@ pub(crate) struct Ledger<'a> {
 }
 
 impl<'a> Ledger<'a> {
-    pub(crate) fn new(control: &'a Control, layout: Layout, publishers: u32, stamper: Stamper) -> Self {
+    pub(crate) fn new(control: &'a Control, plan: &Plan, scenario: &Scenario) -> Self {
+        let layout = plan.layout;
         Self {
             control,
             layout,
-            publishers,
-            stamper,
+            publishers: plan.publishers,
+            stamper: Stamper::new(plan.run, scenario.event_bytes),
+            wrapped: scenario.wrapped,
             tally: Tally::default(),
             latency: Times::new(),
             opening: Times::new(),
@@ -202,21 +205,31 @@ impl<'a> Ledger<'a> {
 
     fn event(&mut self, event: &ParsedEvent<'_>, follower: Follower, check: &mut Check, now: u64) {
         self.id(event, check);
-        let stamp = match self.stamper.decode(event.data) {
-            Decoded::Stamped(stamp) => stamp,
-            Decoded::Foreign => {
-                self.tally.foreign += 1;
-                return;
-            }
-            Decoded::Damaged => return self.damaged("is not what was published", event.data),
-        };
+        if !self.wrapped {
+            let decoded = self.stamper.decode(event.data);
+            return self.decoded(decoded, event.data, follower, check, now);
+        }
+        for (data, decoded) in self.stamper.decode_within(event.data) {
+            self.decoded(decoded, data, follower, check, now);
+        }
+    }
+
+    fn decoded(&mut self, decoded: Decoded, data: &[u8], follower: Follower, check: &mut Check, now: u64) {
+        match decoded {
+            Decoded::Stamped(stamp) => self.stamped(stamp, data, follower, check, now),
+            Decoded::Foreign => self.tally.foreign += 1,
+            Decoded::Damaged => self.damaged("is not what was published", data),
+        }
+    }
+
+    fn stamped(&mut self, stamp: Stamp, data: &[u8], follower: Follower, check: &mut Check, now: u64) {
         let Some(slot) = self.layout.slot(follower.first_topic, stamp.topic) else {
-            return self.damaged("is of a topic that was not followed", event.data);
+            return self.damaged("is of a topic that was not followed", data);
         };
         if stamp.sequence >= self.control.sent(stamp.topic)
             || u32::from(stamp.publisher) != stamp.topic % self.publishers
         {
-            return self.damaged("was never published", event.data);
+            return self.damaged("was never published", data);
         }
         self.count(check.event(slot, stamp.topic, stamp.sequence), stamp, follower, now);
     }

@@ -52,7 +52,7 @@ mod tls;
 mod verify;
 mod visits;
 
-pub use latency::Quantiles;
+pub use latency::{QuantilePoint, Quantiles};
 pub use ledger::Tally;
 pub use machine::Machine;
 pub use meter::Sample;

@@ -36,7 +36,8 @@ pub(crate) struct Points {
 /// Collects usage over a run.
 #[derive(Debug)]
 pub(crate) struct Meter {
-    server: Option<Process>,
+    /// All that the server is made of.
+    server: Vec<Process>,
     pub(crate) server_points: Points,
     pub(crate) own_points: Points,
     pub(crate) slab: [Option<u64>; 2],
@@ -50,9 +51,9 @@ pub(crate) struct Meter {
 
 impl Meter {
     /// Fails when there is no such process, or it is not ours to look at.
-    pub(crate) fn new(server_pid: Option<u32>, interval: Duration) -> io::Result<Self> {
+    pub(crate) fn new(server_pids: &[u32], interval: Duration) -> io::Result<Self> {
         let mut meter = Self {
-            server: server_pid.map(Process::new),
+            server: server_pids.iter().copied().map(Process::new).collect(),
             server_points: Points::default(),
             own_points: Points::default(),
             slab: [procfs::slab_bytes(), None],
@@ -71,7 +72,7 @@ impl Meter {
 
     /// Whether the server was there to be measured from beginning to end.
     pub(crate) fn has_server(&self) -> bool {
-        self.server.is_some() && self.failure.is_none()
+        !self.server.is_empty() && self.failure.is_none()
     }
 
     /// All streams are open and quiet.
@@ -115,7 +116,9 @@ impl Meter {
     }
 
     fn server_usage(&mut self) -> Option<Usage> {
-        match self.server?.usage() {
+        let (first, others) = self.server.split_first()?;
+        let add = |sum: Usage, process: &Process| Ok(sum + process.usage()?);
+        match first.usage().and_then(|first| others.iter().try_fold(first, add)) {
             Ok(usage) => Some(usage),
             Err(error) => {
                 self.failure.get_or_insert(error);

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::ops::Add;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -24,6 +25,19 @@ pub struct Usage {
     pub threads: u64,
     /// Open descriptors.
     pub descriptors: u64,
+}
+
+impl Add for Usage {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            cpu_seconds: self.cpu_seconds + other.cpu_seconds,
+            rss_bytes: self.rss_bytes + other.rss_bytes,
+            threads: self.threads + other.threads,
+            descriptors: self.descriptors + other.descriptors,
+        }
+    }
 }
 
 impl Process {

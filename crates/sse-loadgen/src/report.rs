@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::latency::Quantiles;
+use crate::latency::{QuantilePoint, Quantiles};
 use crate::ledger::Tally;
 use crate::machine::Machine;
 use crate::meter::{Meter, Points, Sample};
@@ -108,6 +108,9 @@ pub struct Delivery {
     pub per_second: f64,
     /// From the intended time of publishing to each subscriber.
     pub latency: Quantiles,
+    /// The same as a curve, up to the slowest of all.
+    #[serde(default)]
+    pub latency_curve: Vec<QuantilePoint>,
     /// From the intended time of publishing to the last subscriber of each event.
     pub last_subscriber: Quantiles,
     /// Counts of arrivals and faults.

@@ -18,7 +18,6 @@ use crate::publisher::{Publisher, Publishing};
 use crate::reader::{Context, Read, Reader};
 use crate::report::{Delivery, Load, OwnUse, Published, Report, ServerUse, Streams};
 use crate::scenario::{Plan, Scenario, ScenarioError};
-use crate::stamp::Stamper;
 
 /// How often the main thread looks around.
 const TICK: Duration = Duration::from_millis(20);
@@ -78,7 +77,7 @@ pub fn run(scenario: &Scenario) -> Result<Report, RunError> {
     let sources = sources(scenario, &plan)?;
     let control = Control::new(scenario.topics);
     let context = Context { scenario, plan: &plan, control: &control, clock: Clock::start(), sources };
-    let mut meter = Meter::new(scenario.server_pid, scenario.sample_interval).map_err(RunError::Server)?;
+    let mut meter = Meter::new(&scenario.server_pids, scenario.sample_interval).map_err(RunError::Server)?;
     std::thread::scope(|scope| {
         let readers = start_readers(scope, context);
         let driven = {
@@ -131,8 +130,7 @@ fn start_readers<'scope, 'a: 'scope>(
     let Context { scenario, plan, control, .. } = context;
     let start = |number| {
         move || {
-            let stamper = Stamper::new(plan.run, scenario.event_bytes);
-            let ledger = Ledger::new(control, plan.layout, plan.publishers, stamper);
+            let ledger = Ledger::new(control, plan, scenario);
             let result = Reader::new(context, number, ledger).and_then(Reader::run);
             result.inspect_err(|error| control.fail(error.to_string()))
         }
@@ -273,6 +271,7 @@ fn report(context: Context<'_>, meter: &Meter, driven: Driven, reads: Vec<Read<'
             share: if expected == 0 { 1.0 } else { tally.delivered as f64 / expected as f64 },
             per_second: tally.delivered as f64 / seconds,
             latency: latency.summary(),
+            latency_curve: latency.curve(),
             last_subscriber: last.times().summary(),
             tally,
         },

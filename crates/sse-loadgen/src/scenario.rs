@@ -18,6 +18,8 @@ pub struct Scenario {
     pub publish_url: String,
     /// The body of a publish, with `{data}` and perhaps `{topic}`.
     pub publish_body: String,
+    /// Whether events carry the data within something of the server's own, as JSON, perhaps several at once.
+    pub wrapped: bool,
     /// Extra header lines, `NAME: VALUE`.
     pub follow_headers: Vec<String>,
     /// Whether streams ask to be compressed.
@@ -64,8 +66,8 @@ pub struct Scenario {
     pub opening_max: u32,
     /// Source addresses to spread the streams over; as many as the port range asks for when `None`.
     pub sources: Option<u32>,
-    /// The server's process, to measure what it uses.
-    pub server_pid: Option<u32>,
+    /// The server's processes, to measure what they use together.
+    pub server_pids: Vec<u32>,
     /// How long nothing may happen while streams are opened.
     pub ramp_timeout: Duration,
     /// Quiet time between opening the streams and publishing, in which the idle figures are taken.
@@ -116,6 +118,7 @@ impl Scenario {
             follow_url: follow_url.to_owned(),
             publish_url: publish_url.to_owned(),
             publish_body: "{data}".to_owned(),
+            wrapped: false,
             follow_headers: Vec::new(),
             gzip: false,
             publish_headers: Vec::new(),
@@ -139,7 +142,7 @@ impl Scenario {
             pipeline: None,
             opening_max: 128,
             sources: None,
-            server_pid: None,
+            server_pids: Vec::new(),
             ramp_timeout: Duration::from_secs(10),
             settle: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(5),

@@ -62,6 +62,21 @@ impl Stamper {
         out.extend_from_slice(self.padding(stamp.sequence));
     }
 
+    /// What was published by this tool and lies somewhere within the data of one event.
+    pub(crate) fn decode_within<'d>(&self, data: &'d [u8]) -> Vec<(&'d [u8], Decoded)> {
+        let mut found = Vec::new();
+        let mut rest = data;
+        while let Some(at) = rest.windows(MAGIC.len()).position(|five| five == MAGIC) {
+            let own = &rest[at..rest.len().min(at + self.event_bytes)];
+            found.push((own, self.decode(own)));
+            rest = &rest[at + own.len()..];
+        }
+        if found.is_empty() {
+            found.push((data, Decoded::Foreign));
+        }
+        found
+    }
+
     pub(crate) fn decode(&self, data: &[u8]) -> Decoded {
         if !data.starts_with(MAGIC) {
             return Decoded::Foreign;
@@ -143,6 +158,22 @@ mod tests {
             data[at] = to;
             prop_assert_ne!(stamper.decode(&data), Decoded::Stamped(stamp));
         }
+    }
+
+    #[test]
+    fn what_lies_within_an_event_is_found() {
+        let stamper = Stamper::new(7, 100);
+        let stamp = |sequence| Stamp { topic: 1, publisher: 2, sequence, intended: 4 };
+        let mut data = br#"{"pub":{"data":""#.to_vec();
+        stamper.encode(stamp(3), &mut data);
+        data.extend_from_slice(br#"","#);
+        stamper.encode(stamp(4), &mut data);
+        let decoded =
+            |data: &[u8]| stamper.decode_within(data).into_iter().map(|(_, decoded)| decoded).collect::<Vec<_>>();
+        assert_eq!(decoded(&data), [Decoded::Stamped(stamp(3)), Decoded::Stamped(stamp(4))]);
+        assert_eq!(decoded(b"{}"), [Decoded::Foreign]);
+        data.pop();
+        assert_eq!(decoded(&data), [Decoded::Stamped(stamp(3)), Decoded::Damaged]);
     }
 
     #[test]

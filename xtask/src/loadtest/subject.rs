@@ -18,6 +18,8 @@ pub struct Subject {
     pub pid: Option<u32>,
     /// The certificates to trust.
     ca_file: Option<PathBuf>,
+    /// What else the load generator has to know to speak with it.
+    loadgen_args: Vec<String>,
     process: Option<Process>,
 }
 
@@ -25,7 +27,14 @@ impl Subject {
     /// A server that runs already, by its URL template.
     pub fn running(follow_url: &str, publish_url: Option<&str>, pid: Option<u32>) -> Self {
         let publish_url = publish_url.unwrap_or(follow_url).to_owned();
-        Self { follow_url: follow_url.to_owned(), publish_url, pid, ca_file: None, process: None }
+        Self {
+            follow_url: follow_url.to_owned(),
+            publish_url,
+            pid,
+            ca_file: None,
+            loadgen_args: Vec::new(),
+            process: None,
+        }
     }
 
     /// The same with the certificates that it may have.
@@ -55,6 +64,23 @@ impl Subject {
         Self::start(Command::new(workspace::built("bare_loop")), "bare_loop", dir, &[])
     }
 
+    /// A program of ours that takes the flags of the yardstick and has the same paths.
+    pub fn program(path: &Path, name: &str, dir: &Path) -> Result<Self> {
+        Self::start(Command::new(path), name, dir, &[])
+    }
+
+    /// Somebody else's server, which has been started, and what the load generator has to know of it.
+    pub fn started(process: Process, follow_url: String, publish_url: String, loadgen_args: &[&str]) -> Self {
+        Self {
+            follow_url,
+            publish_url,
+            pid: Some(process.pid()),
+            ca_file: None,
+            loadgen_args: loadgen_args.iter().map(|arg| (*arg).to_owned()).collect(),
+            process: Some(process),
+        }
+    }
+
     fn start(mut command: Command, name: &str, dir: &Path, args: &[String]) -> Result<Self> {
         let ready = dir.join(format!("{name}.ready"));
         if ready.exists() {
@@ -68,6 +94,7 @@ impl Subject {
             publish_url: format!("http://{address}/events/{{topic}}"),
             pid: Some(process.pid()),
             ca_file: None,
+            loadgen_args: Vec::new(),
             process: Some(process),
         })
     }
@@ -108,6 +135,7 @@ pub fn loadgen(subject: &Subject) -> Command {
     if let Some(ca_file) = &subject.ca_file {
         command.arg("--ca-file").arg(ca_file);
     }
+    command.args(&subject.loadgen_args);
     command
 }
 

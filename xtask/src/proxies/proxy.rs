@@ -89,7 +89,7 @@ impl Proxy {
 }
 
 /// An address that nobody listens on. Somebody else may take it until the proxy does, which then fails loudly.
-fn free_address() -> Result<SocketAddr> {
+pub fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0").context("looking for a free port")?.local_addr()?)
 }
 

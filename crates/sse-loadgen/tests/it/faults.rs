@@ -43,6 +43,25 @@ fn a_lost_event_is_found() {
     assert!(report.to_string().contains("topic 2: 12..13 never came"), "{report}");
 }
 
+/// A server that puts the data into JSON of its own, as a publish body can have the tiny one do.
+fn run_wrapped(fault: Fault, wrapped: bool) -> Report {
+    let server = Server::start(fault, Framing::Chunked);
+    let publish_body = r#"{"channel":"{topic}","data":"{data}"}"#.to_owned();
+    sse_loadgen::run(&Scenario { wrapped, publish_body, ..scenario(&server) }).unwrap()
+}
+
+#[test]
+fn what_lies_within_an_event_is_verified_too() {
+    assert_eq!(run_wrapped(Fault::Nothing, true).delivery.tally, {
+        let bytes = run_wrapped(Fault::Nothing, true).delivery.tally.bytes;
+        Tally { bytes, ..sound() }
+    });
+    assert_eq!(run_wrapped(Fault::Drop(50), true).delivery.tally.lost, 1);
+    // The byte that is changed is one of the JSON around it or of the data, and both are events that did not come.
+    assert!(!run_wrapped(Fault::Damage(50), true).whole);
+    assert_eq!(run_wrapped(Fault::Nothing, false).delivery.tally.foreign, 200);
+}
+
 #[test]
 fn a_loss_at_the_very_end_is_found() {
     check(Fault::Drop(99), |tally| {
@@ -148,7 +167,7 @@ fn a_server_that_dies_under_load_still_gets_a_report() {
     // The server runs in this process; what dies is the one that is measured.
     let mut measured = std::process::Command::new("sleep").arg("60").spawn().unwrap();
     let scenario =
-        Scenario { server_pid: Some(measured.id()), sample_interval: Duration::from_millis(20), ..scenario(&server) };
+        Scenario { server_pids: vec![measured.id()], sample_interval: Duration::from_millis(20), ..scenario(&server) };
     let run = std::thread::spawn(move || sse_loadgen::run(&scenario));
     server.wait_until_published(10);
     measured.kill().unwrap();

@@ -48,6 +48,6 @@ fn more_streams_than_descriptors_are_refused_at_once() {
 #[test]
 fn a_process_that_cannot_be_measured_is_an_error() {
     let server = Server::start(Fault::Nothing, Framing::Chunked);
-    let scenario = Scenario { server_pid: Some(u32::MAX), ..scenario(&server) };
+    let scenario = Scenario { server_pids: vec![u32::MAX], ..scenario(&server) };
     assert!(matches!(sse_loadgen::run(&scenario), Err(RunError::Server(_))));
 }

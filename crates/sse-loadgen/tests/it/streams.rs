@@ -83,7 +83,7 @@ fn idle_streams_cost_nothing_but_memory() {
     let scenario = Scenario {
         rate: 0.0,
         duration: Duration::from_millis(50),
-        server_pid: Some(std::process::id()),
+        server_pids: vec![std::process::id()],
         sample_interval: Duration::from_millis(10),
         ..scenario(&server)
     };
