@@ -5,6 +5,8 @@ pub mod figures;
 mod page;
 pub mod process;
 mod regression;
+mod restart;
+mod shape;
 pub mod subject;
 mod yardstick;
 
@@ -18,6 +20,7 @@ use serde_json::Value;
 use crate::loadtest::compare::Other;
 use crate::loadtest::figures::Figures;
 use crate::loadtest::regression::Comparison;
+use crate::loadtest::shape::{Shape, Wanted};
 use crate::loadtest::subject::Subject;
 use crate::{program, workspace};
 
@@ -26,33 +29,8 @@ const NOT_WHOLE: i32 = 2;
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Streams that are read and verified
-    #[arg(long, default_value_t = 2_000)]
-    subscribers: u32,
-    /// Topics in all
-    #[arg(long, default_value_t = 10)]
-    topics: u32,
-    /// Topics on each stream
-    #[arg(long, default_value_t = 1)]
-    topics_per_subscriber: u32,
-    /// Events per second over all topics; 0 leaves the streams idle
-    #[arg(long, default_value_t = 100.0)]
-    rate: f64,
-    /// Events that go out at once, to one topic
-    #[arg(long, default_value_t = 1)]
-    burst: u32,
-    /// Bytes of data in each event
-    #[arg(long, default_value_t = 200)]
-    event_bytes: usize,
-    /// How long to publish
-    #[arg(long, default_value_t = 10.0)]
-    seconds: f64,
-    /// More streams, that stop reading once they are open
-    #[arg(long, default_value_t = 0)]
-    slow_readers: u32,
-    /// More streams that come each second, and leave
-    #[arg(long, default_value_t = 0.0)]
-    churn: f64,
+    #[command(flatten)]
+    wanted: Wanted,
     /// Over TLS, with a certificate made for the run
     #[arg(long, conflicts_with = "url")]
     tls: bool,
@@ -71,6 +49,15 @@ pub struct Args {
     /// Where to POST events, when that differs from --url
     #[arg(long, requires = "url")]
     publish_url: Option<String>,
+    /// The body of a publish to that server, with {data} and perhaps {topic}
+    #[arg(long, requires = "url")]
+    publish_body: Option<String>,
+    /// A header for every publish to that server, 'NAME: VALUE' (repeatable)
+    #[arg(long, requires = "url")]
+    publish_header: Vec<String>,
+    /// That server's events carry the data within something of its own, as JSON
+    #[arg(long, requires = "url")]
+    wrapped: bool,
     /// That server's process, to measure what it uses
     #[arg(long, requires = "url")]
     pid: Option<u32>,
@@ -102,12 +89,22 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<()> {
+    if args.wanted.lists() {
+        print!("{}", shape::list());
+        return Ok(());
+    }
+    let kill_after = args.shape()?.kill_after();
+    let only_ours = args.url.is_none() && Other::of(&args).is_none() && args.repeat == 1 && !args.tls && !args.http2;
+    ensure!(
+        kill_after.is_none() || only_ours,
+        "only a server of this workspace is killed, once, and over plain HTTP/1.1"
+    );
     let folder = Folder::take("loadtest")?;
     // It may be the very file that is written at the end.
     let earlier = args.compare.as_deref().map(read).transpose()?;
     let report = match Other::of(&args) {
         Some(other) => compare::run(&args, other, folder.path())?,
-        None => measure(&args, folder.path())?,
+        None => measure(&args, kill_after, folder.path())?,
     };
     tell(&report, folder.path(), earlier.as_ref())
 }
@@ -160,9 +157,12 @@ impl Folder {
 }
 
 /// The runs, on the server of this workspace or on a given one.
-fn measure(args: &Args, dir: &Path) -> Result<Value> {
+fn measure(args: &Args, kill_after: Option<f64>, dir: &Path) -> Result<Value> {
     let programs: &[_] = &[("sse-loadgen", "sse-loadgen"), ("sse-server", "sse-server")];
     workspace::build(if args.url.is_some() { &programs[..1] } else { programs })?;
+    if let Some(after) = kill_after {
+        return Ok(joined(&[restart::run(args, after, dir)?]));
+    }
     let mut reports = Vec::new();
     for number in 1..=args.repeat {
         let subject = match &args.url {
@@ -185,9 +185,9 @@ fn measure(args: &Args, dir: &Path) -> Result<Value> {
 
 /// Runs the load generator on `subject` and stops that; gives whether everything arrived as it should.
 fn load(args: &Args, subject: Subject, report: &Path, more: &[&str]) -> Result<bool> {
-    let subject = if args.topics_per_subscriber > 1 { subject.with_several_topics() } else { subject };
+    let subject = if args.shape()?.topics_per_subscriber > 1 { subject.with_several_topics() } else { subject };
     let mut command = subject::loadgen(&subject);
-    args.pass_on(&mut command);
+    args.pass_on(&mut command)?;
     command.args(["--sample-interval", "0.25", "--json"]).arg(report).args(more).args(&args.loadgen);
     let status = command.status().with_context(|| format!("running {}", program::shown(&command)))?;
     // A server that died tells more than what came of it.
@@ -210,27 +210,29 @@ impl Args {
         Self { http2: false, ..self.clone() }
     }
 
-    fn pass_on(&self, command: &mut Command) {
-        let flags = [
-            ("--subscribers", self.subscribers.to_string()),
-            ("--topics", self.topics.to_string()),
-            ("--topics-per-subscriber", self.topics_per_subscriber.to_string()),
-            ("--rate", self.rate.to_string()),
-            ("--burst", self.burst.to_string()),
-            ("--event-bytes", self.event_bytes.to_string()),
-            ("--seconds", self.seconds.to_string()),
-            ("--slow-readers", self.slow_readers.to_string()),
-            ("--churn", self.churn.to_string()),
-        ];
-        for (flag, value) in flags {
-            command.arg(flag).arg(value);
-        }
+    /// The load, with nothing left open.
+    fn shape(&self) -> Result<Shape> {
+        self.wanted.shape()
+    }
+
+    fn pass_on(&self, command: &mut Command) -> Result<()> {
+        self.shape()?.pass_on(command);
         if self.http2 {
             command.arg("--http2");
         }
         if self.gzip {
             command.arg("--gzip");
         }
+        if let Some(body) = &self.publish_body {
+            command.args(["--publish-body", body]);
+        }
+        for header in &self.publish_header {
+            command.args(["--publish-header", header]);
+        }
+        if self.wrapped {
+            command.arg("--wrapped");
+        }
+        Ok(())
     }
 }
 

@@ -49,7 +49,7 @@ enum Chore {
     /// Run everything that CI runs, step by step
     Ci(ci::Args),
     /// Prove on this machine what the server does under load
-    Loadtest(loadtest::Args),
+    Loadtest(Box<loadtest::Args>),
     /// Measure other servers beside this one, with the same load on the same machine
     Peers(peers::Args),
     /// Run mixed load for long and judge the slopes of memory, descriptors and threads
@@ -102,7 +102,7 @@ impl Chore {
         match self {
             Self::Setup => setup::run(),
             Self::Ci(args) => ci::run(args),
-            Self::Loadtest(args) => loadtest::run(args),
+            Self::Loadtest(args) => loadtest::run(*args),
             Self::Peers(args) => peers::run(args),
             Self::Soak(args) => soak::run(args),
             Self::Faults(args) => faults::run(args),

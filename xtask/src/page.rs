@@ -14,7 +14,7 @@ h1 { font-size: 1.5rem; line-height: 1.25; margin: .4em 0; } h2 { font-size: 1.1
 p.verdict { border-left: 4px solid var(--good); background: var(--card); padding: 10px 14px; margin: 0 0 1em; }
 p.verdict.bad { border-color: var(--bad); }
 .cards, .charts { display: grid; gap: 12px; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); }
-.charts { grid-template-columns: repeat(auto-fit, minmax(min(100%, 320px), 1fr)); margin-top: 12px; }
+.charts { grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); margin: 12px 0; }
 .cards div, figure { background: var(--card); border-radius: 6px; padding: 10px 12px; margin: 0; }
 .cards b { display: block; font-size: 1.35rem; line-height: 1.3; } .cards span, small { color: var(--soft); font-size: .85rem; }
 figcaption { font-weight: 600; margin-bottom: 4px; } figcaption small { font-weight: 400; }
@@ -23,6 +23,7 @@ svg .grid { stroke: var(--grid); } svg .line { fill: none; stroke: var(--line); 
 svg .bar { fill: var(--bar); } svg .ours { fill: var(--line); }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; padding: 4px 10px 4px 0; border-bottom: 1px solid var(--grid); vertical-align: top; }
+td:first-child, th:first-child { min-width: 10em; overflow-wrap: normal; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; } .bad { color: var(--bad); }
 code, pre { font: 13px ui-monospace, monospace; background: var(--card); } pre { padding: 10px; white-space: pre-wrap; }
 ";

@@ -79,6 +79,12 @@ pub(crate) struct Args {
     /// Seconds that each of those stays
     #[arg(long, default_value_t = 1.0)]
     visit: f64,
+    /// Seconds after the first event at which all streams are cut at once, and come back
+    #[arg(long)]
+    storm: Option<f64>,
+    /// Streams that are cut come back with their last id and must get what they missed; publishing outlives an outage
+    #[arg(long)]
+    resume: bool,
     /// Threads that read
     #[arg(long, default_value_t = 1)]
     threads: usize,
@@ -138,6 +144,8 @@ impl Args {
             slow_hold: self.slow_hold.map(seconds),
             churn: self.churn,
             visit: seconds(self.visit),
+            storm: self.storm.map(seconds),
+            resume: self.resume,
             threads: self.threads,
             publishers: self.publishers,
             pipeline: self.pipeline,

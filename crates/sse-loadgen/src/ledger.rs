@@ -49,6 +49,9 @@ pub struct Tally {
     pub evicted_slow: u64,
     /// Visitors that came, followed and left.
     pub visits: u64,
+    /// Streams that were cut and opened again.
+    #[serde(default)]
+    pub comebacks: u64,
     /// Events without a stamp of this run.
     pub foreign: u64,
     /// Events without an id of their own.
@@ -111,6 +114,7 @@ impl Tally {
             (&mut self.gaps_slow, other.gaps_slow),
             (&mut self.evicted_slow, other.evicted_slow),
             (&mut self.visits, other.visits),
+            (&mut self.comebacks, other.comebacks),
             (&mut self.foreign, other.foreign),
             (&mut self.ids_missing, other.ids_missing),
             (&mut self.comments, other.comments),
@@ -154,6 +158,8 @@ pub(crate) struct Ledger<'a> {
     pub(crate) tally: Tally,
     pub(crate) latency: Times,
     pub(crate) opening: Times,
+    /// How long streams that were cut were away.
+    pub(crate) away: Times,
     pub(crate) last: LastArrivals,
     /// Of streams that are gone.
     holes: Vec<(Role, Hole)>,
@@ -171,6 +177,7 @@ impl<'a> Ledger<'a> {
             tally: Tally::default(),
             latency: Times::new(),
             opening: Times::new(),
+            away: Times::new(),
             last: LastArrivals::new(layout.topics),
             holes: Vec::new(),
         }
@@ -179,6 +186,12 @@ impl<'a> Ledger<'a> {
     /// A record for a stream that has just opened: from here on it must get everything.
     pub(crate) fn open(&self, first_topic: u32) -> Check {
         Check::new(self.layout.topics_of(first_topic).map(|topic| self.control.sent(topic)))
+    }
+
+    /// A stream that had been away for so long is open again.
+    pub(crate) fn came_back(&mut self, nanos: u64) {
+        self.tally.comebacks += 1;
+        self.away.record(nanos);
     }
 
     /// Writes down one thing that a stream's parser found, at `now`.

@@ -21,6 +21,7 @@
 
 mod chunked;
 mod clock;
+mod comeback;
 mod connection;
 mod connector;
 mod control;

@@ -15,6 +15,8 @@ use crate::stamp::{Stamp, Stamper};
 const BATCH_BYTES_MAX: usize = 256 << 10;
 /// After so many failures in a row the server is taken to be gone.
 const FAILURES_MAX: u32 = 3;
+/// How long nothing is tried after a failure, where the server may be away for a time.
+const OUTAGE_WAIT: Duration = Duration::from_millis(20);
 /// How long after the schedule's end a slow server may still be given what was due.
 const OVERRUN_MAX: Duration = Duration::from_secs(30);
 
@@ -72,7 +74,7 @@ impl<'a> Publisher<'a> {
         let give_up = start + nanos(self.context.scenario.duration) + nanos(OVERRUN_MAX);
         let (mut batch, mut requests) = (Vec::new(), Vec::new());
         while let Some(due) = self.schedule.peek() {
-            if self.context.clock.nanos() > give_up || self.failures >= FAILURES_MAX {
+            if self.context.clock.nanos() > give_up || self.is_server_gone() {
                 self.publishing.unsent = self.schedule.clone().remaining();
                 break;
             }
@@ -82,6 +84,15 @@ impl<'a> Publisher<'a> {
         }
         self.publishing.cpu = procfs::thread_cpu();
         self.publishing
+    }
+
+    /// One that may be away for a time is waited for; what is due meanwhile is not published.
+    fn is_server_gone(&self) -> bool {
+        if self.failures > 0 && self.context.scenario.resume {
+            std::thread::sleep(OUTAGE_WAIT);
+            return false;
+        }
+        self.failures >= FAILURES_MAX
     }
 
     fn wait_until(&mut self, intended: u64) {

@@ -9,6 +9,7 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use crate::clock::{Clock, nanos};
+use crate::comeback::{Comeback, Comebacks};
 use crate::connection::{Connection, Until};
 use crate::connector::Connector;
 use crate::control::{Control, Stage};
@@ -18,6 +19,7 @@ use crate::procfs;
 use crate::scenario::{Plan, Scenario};
 use crate::socket::Socket;
 use crate::subscriber::{Gone, Subscriber};
+use crate::verify::Check;
 use crate::visits::Visits;
 
 /// How long a thread waits with nothing to read before it looks whether the run has moved on.
@@ -60,6 +62,9 @@ pub(crate) struct Reader<'a> {
     opening: u32,
     opening_max: u32,
     visits: Visits,
+    /// When all streams are cut, once that is known.
+    storm_at: Option<u64>,
+    comebacks: Comebacks,
     /// Slow readers and when each reads again; in order, for all wait equally long.
     holding: VecDeque<(u64, usize)>,
     /// This thread's CPU time when the load began.
@@ -86,6 +91,8 @@ impl<'a> Reader<'a> {
             opening: 0,
             opening_max: scenario.opening_max.div_ceil(threads as u32),
             visits: Visits::new(scenario.churn / threads as f64, scenario.visit, number as u32),
+            storm_at: None,
+            comebacks: Comebacks::default(),
             holding: VecDeque::new(),
             cpu_at_start: None,
             delivered: 0,
@@ -102,7 +109,10 @@ impl<'a> Reader<'a> {
             match self.context.control.stage() {
                 Stage::Ramp => self.open_more(),
                 Stage::Run => self.mingle(),
-                Stage::Finish => self.look_whether_caught_up(),
+                Stage::Finish => {
+                    self.come_back();
+                    self.look_whether_caught_up();
+                }
                 Stage::Close => break,
             }
             match self.poll.poll(&mut events, Some(wait)) {
@@ -200,7 +210,7 @@ impl<'a> Reader<'a> {
     }
 
     fn opened(&mut self, key: usize, role: Role) {
-        if role != Role::Visitor {
+        if self.context.control.stage() == Stage::Ramp && role != Role::Visitor {
             self.opening = self.opening.saturating_sub(1);
             self.context.control.opened.fetch_add(1, Ordering::Relaxed);
         }
@@ -213,6 +223,8 @@ impl<'a> Reader<'a> {
     fn mingle(&mut self) {
         self.cpu_at_start.get_or_insert_with(procfs::thread_cpu);
         let now = self.context.clock.nanos();
+        self.storm(now);
+        self.come_back();
         while let Some(key) = self.visits.leaving(now) {
             if !self.leave(key) {
                 self.visit_failed(&"no answer before it had to leave");
@@ -226,6 +238,67 @@ impl<'a> Reader<'a> {
         }
         while let Some((_, key)) = self.holding.pop_front_if(|(at, _)| *at <= now) {
             self.read_on(key, now);
+        }
+    }
+
+    /// Cuts all streams that read, when it is time.
+    fn storm(&mut self, now: u64) {
+        let Some(after) = self.context.scenario.storm else { return };
+        if *self.storm_at.get_or_insert(now + nanos(after)) > now {
+            return;
+        }
+        self.storm_at = Some(u64::MAX);
+        let steady = |(key, connection): (usize, &Connection)| (connection.role() == Role::Steady).then_some(key);
+        let keys: Vec<usize> = self.connections.iter().filter_map(steady).collect();
+        for key in keys {
+            for subscriber in self.connections.remove(key).into_subscribers() {
+                self.cut(subscriber, now);
+            }
+        }
+    }
+
+    /// A stream is away, and will be back; what it missed it must get then, or begins anew.
+    fn cut(&mut self, subscriber: Subscriber, now: u64) {
+        let Some(mut comeback) = subscriber.into_comeback(now) else { return };
+        if !self.context.scenario.resume
+            && let Some(check) = comeback.check.take()
+        {
+            comeback.last_event_id = "".into();
+            self.ledger.gone(comeback.follower, check, Tail::Waived);
+        }
+        self.comebacks.cut(comeback);
+    }
+
+    /// Opens the streams again whose time has come.
+    fn come_back(&mut self) {
+        let Context { plan, clock, .. } = self.context;
+        while let Some(comeback) = self.comebacks.due(clock.nanos()) {
+            let request = plan.resume_request(comeback.follower.first_topic, &comeback.last_event_id);
+            let socket = self.connector.open(comeback.follower.role);
+            match socket.and_then(|socket| Socket::new(socket, plan.follow.trust.as_ref())) {
+                Ok(socket) => {
+                    let subscriber = Subscriber::back(comeback, plan.encoding, clock.nanos());
+                    if let Err(error) = self.begin(Connection::for_one(socket, subscriber, request)) {
+                        self.context.control.fail(error.to_string());
+                    }
+                }
+                Err(error) => self.stays_away(comeback, &error),
+            }
+        }
+    }
+
+    /// One could not come back and tries again, unless it has for too long.
+    fn stays_away(&mut self, comeback: Comeback, why: &dyn std::error::Error) {
+        let now = self.context.clock.nanos();
+        let Some(Comeback { follower, check, .. }) = self.comebacks.failed(comeback, now) else { return };
+        self.never_came_back(follower, check, &chain(why));
+    }
+
+    fn never_came_back(&mut self, follower: Follower, check: Option<Check>, why: &str) {
+        self.ledger.tally.closed_early += 1;
+        self.ledger.tally.example(|| format!("a stream did not come back: {why}"));
+        if let Some(check) = check {
+            self.ledger.gone(follower, check, Tail::Owed);
         }
     }
 
@@ -269,8 +342,18 @@ impl<'a> Reader<'a> {
     /// The server, or the connection, ended a stream.
     fn lost(&mut self, key: usize, subscriber: Subscriber, gone: &Gone) {
         let follower = subscriber.follower;
+        let is_fault = matches!(gone, Gone::Chunk(_) | Gone::Parse(_) | Gone::Frame(_));
+        if subscriber.is_coming_back() {
+            if let Some(comeback) = subscriber.into_comeback(0) {
+                self.stays_away(comeback, gone);
+            }
+            return;
+        }
+        if self.context.scenario.resume && follower.role == Role::Steady && subscriber.is_open() && !is_fault {
+            return self.cut(subscriber, self.context.clock.nanos());
+        }
         let check = subscriber.into_check();
-        if matches!(gone, Gone::Chunk(_) | Gone::Parse(_) | Gone::Frame(_)) {
+        if is_fault {
             self.ledger.tally.malformed += 1;
             self.ledger.tally.example(|| format!("a stream could not be read: {gone}"));
         }
@@ -288,7 +371,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn closed_early(&mut self, follower: Follower, check: crate::verify::Check, gone: &Gone) {
+    fn closed_early(&mut self, follower: Follower, check: Check, gone: &Gone) {
         self.ledger.tally.closed_early += 1;
         self.ledger.tally.example(|| format!("a stream ended early: {}", chain(gone)));
         let tail = if follower.role == Role::Steady { Tail::Owed } else { Tail::Waived };
@@ -296,7 +379,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A slow reader was dropped; if it holds only for a time, another takes its place.
-    fn evicted(&mut self, follower: Follower, check: crate::verify::Check, key: usize) {
+    fn evicted(&mut self, follower: Follower, check: Check, key: usize) {
         self.ledger.tally.evicted_slow += 1;
         self.ledger.gone(follower, check, Tail::Waived);
         self.holding.retain(|(_, other)| *other != key);
@@ -327,10 +410,12 @@ impl<'a> Reader<'a> {
         let Some(published) = self.context.control.published() else { return };
         let layout = self.context.plan.layout;
         let mut subscribers = self.connections.iter().flat_map(|(_, connection)| connection.subscribers());
-        self.caught_up = subscribers.all(|subscriber| {
-            let expected = layout.topics_of(subscriber.follower.first_topic).map(|topic| published.expected(topic));
-            subscriber.follower.role == Role::Slow || subscriber.check().is_some_and(|check| check.caught_up(expected))
-        });
+        self.caught_up = self.comebacks.is_empty()
+            && subscribers.all(|subscriber| {
+                let expected = layout.topics_of(subscriber.follower.first_topic).map(|topic| published.expected(topic));
+                subscriber.follower.role == Role::Slow
+                    || subscriber.check().is_some_and(|check| check.caught_up(expected))
+            });
         if self.caught_up {
             self.context.control.caught_up.fetch_add(1, Ordering::Relaxed);
         }
@@ -345,8 +430,16 @@ impl<'a> Reader<'a> {
             self.read_on(key, 0);
         }
         let Some(published) = self.context.control.published() else { return };
-        for subscriber in self.connections.drain().flat_map(Connection::into_subscribers) {
+        while let Some(Comeback { follower, check, .. }) = self.comebacks.due(u64::MAX) {
+            self.never_came_back(follower, check, "there was no time left");
+        }
+        let subscribers: Vec<Subscriber> = self.connections.drain().flat_map(Connection::into_subscribers).collect();
+        for subscriber in subscribers {
             let follower = subscriber.follower;
+            if subscriber.is_coming_back() {
+                self.never_came_back(follower, subscriber.into_check(), "it had no answer yet");
+                continue;
+            }
             let tail = if follower.role == Role::Steady { Tail::Owed } else { Tail::Waived };
             if let Some(check) = subscriber.into_check() {
                 self.ledger.gone(follower, check, tail);

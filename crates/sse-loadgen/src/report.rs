@@ -72,6 +72,9 @@ pub struct Streams {
     pub ramp_seconds: f64,
     /// From connecting to the head of the answer, visitors included.
     pub opening: Quantiles,
+    /// How long streams that were cut were away.
+    #[serde(default)]
+    pub away: Quantiles,
     /// From how many addresses.
     pub sources: u32,
 }
@@ -195,9 +198,10 @@ impl Published {
         }
     }
 
-    /// Whether every event was sent and confirmed.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.confirmed == self.sent && self.unsent == 0
+    /// Whether every event was sent and confirmed; where the server may be away for a time, whether what it answered was.
+    pub(crate) fn is_whole(&self, may_be_away: bool) -> bool {
+        let excused = if may_be_away { self.unanswered } else { 0 };
+        self.confirmed + excused == self.sent && self.unsent == 0
     }
 }
 

@@ -239,7 +239,8 @@ fn wait_for_the_rest(context: Context<'_>, meter: &mut Meter) {
 
 fn report(context: Context<'_>, meter: &Meter, driven: Driven, reads: Vec<Read<'_>>) -> Report {
     let Context { scenario, .. } = context;
-    let (mut tally, mut latency, mut opening) = (Tally::default(), Times::new(), Times::new());
+    let (mut tally, mut latency) = (Tally::default(), Times::new());
+    let (mut opening, mut away) = (Times::new(), Times::new());
     let mut last = LastArrivals::new(scenario.topics);
     let mut reading_cpu = Duration::ZERO;
     for Read { ledger, cpu } in reads {
@@ -247,6 +248,7 @@ fn report(context: Context<'_>, meter: &Meter, driven: Driven, reads: Vec<Read<'
         tally.add(ledger.tally);
         latency.add(&ledger.latency);
         opening.add(&ledger.opening);
+        away.add(&ledger.away);
         last.merge(ledger.last);
     }
     let streams = u64::from(scenario.streams());
@@ -256,13 +258,14 @@ fn report(context: Context<'_>, meter: &Meter, driven: Driven, reads: Vec<Read<'
     let publishing = Published::of(driven.publishing);
     let expected = tally.delivered + tally.lost;
     Report {
-        whole: tally.is_whole() && publishing.is_whole(),
+        whole: tally.is_whole() && publishing.is_whole(scenario.resume),
         load: Load::of(scenario),
         machine: Machine::describe(),
         streams: Streams {
             opened: streams,
             ramp_seconds: driven.ramp.as_secs_f64(),
             opening: opening.summary(),
+            away: away.summary(),
             sources: context.sources,
         },
         publishing,

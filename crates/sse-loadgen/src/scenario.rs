@@ -56,6 +56,11 @@ pub struct Scenario {
     pub churn: f64,
     /// How long each of those stays.
     pub visit: Duration,
+    /// When all streams that read are cut at once, counted from the first event; each comes back at once.
+    pub storm: Option<Duration>,
+    /// Whether streams that are cut, by whomever, come back with the last id they have had and must get what they missed.
+    /// Publishing goes on then while the server is away.
+    pub resume: bool,
     /// Threads that read.
     pub threads: usize,
     /// Publishing connections; each topic belongs to one of them.
@@ -101,7 +106,7 @@ pub enum ScenarioError {
     #[error("the {0} URL or body does not name {{topic}}")]
     NoTopic(&'static str),
     /// They would hold up their whole connection.
-    #[error("slow readers and visitors are not to be had in HTTP/2")]
+    #[error("slow readers, visitors and streams that come back are not to be had in HTTP/2")]
     AloneOnly,
     /// A publish without data carries no stamp.
     #[error("the publish body does not contain {{data}}")]
@@ -137,6 +142,8 @@ impl Scenario {
             slow_hold: None,
             churn: 0.0,
             visit: Duration::from_secs(1),
+            storm: None,
+            resume: false,
             threads: 1,
             publishers: 4,
             pipeline: None,
@@ -164,7 +171,7 @@ impl Scenario {
         let publish = Target::parse(&self.publish_url, &self.publish_headers, ca_file, Protocol::Http1)
             .map_err(|source| ScenarioError::Target("publish", source))?;
         let body = Template::parse(&self.publish_body);
-        if self.http2 && (self.slow_readers > 0 || self.churn > 0.0) {
+        if self.http2 && (self.slow_readers > 0 || self.churn > 0.0 || self.storm.is_some() || self.resume) {
             return Err(ScenarioError::AloneOnly);
         }
         if !self.publish_body.contains("{data}") {
@@ -261,6 +268,17 @@ impl Plan {
     pub(crate) fn follow_request(&self, first_topic: u32) -> Vec<u8> {
         let topics: Vec<String> = self.layout.topics_of(first_topic).map(|topic| self.topic_name(topic)).collect();
         self.follow.follow(&topics)
+    }
+
+    /// The same for one that comes back and has had `last_event_id`, if it had any.
+    pub(crate) fn resume_request(&self, first_topic: u32, last_event_id: &str) -> Vec<u8> {
+        let mut request = self.follow_request(first_topic);
+        if !last_event_id.is_empty() {
+            // Before the empty line that ends the head.
+            request.truncate(request.len() - 2);
+            request.extend_from_slice(format!("Last-Event-ID: {last_event_id}\r\n\r\n").as_bytes());
+        }
+        request
     }
 
     /// The same in HTTP/2.

@@ -5,6 +5,7 @@ use std::io;
 use sse_wire::{ParseError, Parser};
 
 use crate::chunked::{Body, ChunkError, Piece};
+use crate::comeback::Comeback;
 use crate::frame::FrameError;
 use crate::gunzip::{Gunzip, GzipError};
 use crate::head::{Encoding, Head, HeadError};
@@ -24,7 +25,7 @@ pub(crate) struct Subscriber {
 
 #[derive(Debug)]
 enum State {
-    Head { input: Vec<u8>, since: u64 },
+    Head { input: Vec<u8>, since: u64, back: Option<Box<Comeback>> },
     Open(Box<Open>),
 }
 
@@ -63,7 +64,31 @@ pub(crate) enum Gone {
 impl Subscriber {
     /// A stream whose connection is under way since `since`, and that was asked for in this encoding.
     pub(crate) fn new(follower: Follower, asked: Encoding, since: u64) -> Self {
-        Self { follower, asked, state: State::Head { input: Vec::new(), since } }
+        Self { follower, asked, state: State::Head { input: Vec::new(), since, back: None } }
+    }
+
+    /// The same for one that had been open before, and was cut.
+    pub(crate) fn back(comeback: Comeback, asked: Encoding, since: u64) -> Self {
+        let follower = comeback.follower;
+        Self { follower, asked, state: State::Head { input: Vec::new(), since, back: Some(Box::new(comeback)) } }
+    }
+
+    /// What it needs to come back after it was cut at `now`; nothing if it was never open.
+    pub(crate) fn into_comeback(self, now: u64) -> Option<Comeback> {
+        match self.state {
+            State::Open(open) => Some(Comeback {
+                follower: self.follower,
+                last_event_id: open.parser.last_event_id().into(),
+                check: Some(open.check),
+                since: now,
+            }),
+            State::Head { back, .. } => back.map(|back| *back),
+        }
+    }
+
+    /// Whether it was open before, and is not now.
+    pub(crate) fn is_coming_back(&self) -> bool {
+        matches!(self.state, State::Head { back: Some(_), .. })
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -81,7 +106,7 @@ impl Subscriber {
     pub(crate) fn into_check(self) -> Option<Check> {
         match self.state {
             State::Open(open) => Some(open.check),
-            _ => None,
+            State::Head { back, .. } => back.and_then(|back| back.check),
         }
     }
 
@@ -103,14 +128,19 @@ impl Subscriber {
     /// The head has come; the body follows.
     pub(crate) fn open(&mut self, head: &Head, ledger: &mut Ledger<'_>, now: u64) -> Result<(), Gone> {
         let encoding = head.check_stream(self.asked)?;
-        if let State::Head { since, .. } = &self.state {
+        let mut check = None;
+        if let State::Head { since, back, .. } = &mut self.state {
             ledger.opening.record(now.saturating_sub(*since));
+            if let Some(back) = back.take() {
+                ledger.came_back(now.saturating_sub(back.since));
+                check = back.check;
+            }
         }
         self.state = State::Open(Box::new(Open {
             body: Body::new(head.framing()),
             gunzip: (encoding == Encoding::Gzip).then(Gunzip::new),
             parser: Parser::new(EVENT_BYTES_MAX),
-            check: ledger.open(self.follower.first_topic),
+            check: check.unwrap_or_else(|| ledger.open(self.follower.first_topic)),
         }));
         Ok(())
     }

@@ -34,6 +34,7 @@ impl Display for Report {
         writeln!(f)?;
         times_head(f)?;
         times(f, "opening a stream", &streams.opening)?;
+        times(f, "away, until open again", &streams.away)?;
         times(f, "publish to answer", &self.publishing.answered)?;
         times(f, "publish to subscriber", &self.delivery.latency)?;
         times(f, "publish to the last one", &self.delivery.last_subscriber)?;
@@ -114,6 +115,7 @@ fn delivery(f: &mut Formatter<'_>, delivery: &Delivery) -> fmt::Result {
         ("malformed streams", tally.malformed),
         ("visits failed", tally.visits_failed),
         ("visits", tally.visits),
+        ("streams that came back", tally.comebacks),
         ("to slow readers", tally.delivered_slow),
         ("  skipped", tally.skipped_slow),
         ("  gaps", tally.gaps_slow),

@@ -50,9 +50,10 @@ impl Other {
 
 /// Runs pairs and prints what they come to.
 pub fn run(args: &Args, other: Other, dir: &Path) -> Result<Value> {
-    ensure!(args.rate > 0.0, "deliveries are compared: --rate must not be 0");
+    let shape = args.shape()?;
+    ensure!(shape.rate > 0.0, "deliveries are compared: --rate must not be 0");
     if other == Other::BareLoop {
-        ensure!(args.topics_per_subscriber == 1, "the bare loop has one topic on each stream");
+        ensure!(shape.topics_per_subscriber == 1, "the bare loop has one topic on each stream");
         workspace::build(&[("sse-benches", "bare_loop")])?;
     }
     workspace::build(&[("sse-server", "sse-server"), ("sse-loadgen", "sse-loadgen")])?;

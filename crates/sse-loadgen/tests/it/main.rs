@@ -7,6 +7,7 @@ mod gateway;
 mod latency;
 mod protocols;
 mod refusals;
+mod resuming;
 mod server;
 mod streams;
 

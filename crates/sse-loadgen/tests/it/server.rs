@@ -31,6 +31,10 @@ pub(crate) enum Fault {
     End(u64),
     /// One follower's connection is closed before it.
     Cut(u64),
+    /// All connections of its topic are closed before it; who comes back gets it then.
+    CutAll(u64),
+    /// The same, but who comes back does not get it.
+    CutAllAndForget(u64),
     /// One follower gets bytes that are no chunk.
     Garbage(u64),
     /// Nothing happens for so long before it goes out and is answered.
@@ -75,6 +79,8 @@ struct Hub {
 #[derive(Default)]
 struct State {
     followers: HashMap<String, Vec<Follower>>,
+    /// The numbers of each topic's events, and the events.
+    history: HashMap<String, Vec<(u64, Vec<u8>)>>,
     published: u64,
 }
 
@@ -130,7 +136,7 @@ impl Hub {
             }
             let target = request.split(' ').nth(1).unwrap_or_default().to_owned();
             if request.starts_with("GET") {
-                return self.follow(&target, stream);
+                return self.follow(&target, last_event(&request), stream);
             }
             let length = request.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap();
             let mut body = vec![0; length.parse().unwrap()];
@@ -139,7 +145,8 @@ impl Hub {
         }
     }
 
-    fn follow(&self, target: &str, mut stream: TcpStream) -> io::Result<()> {
+    /// Whoever has had an event, by its number, gets those after it.
+    fn follow(&self, target: &str, last: Option<u64>, mut stream: TcpStream) -> io::Result<()> {
         let head = match self.fault {
             Fault::NoStreams => return stream.write_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"),
             Fault::Html => "Content-Type: text/html\r\nContent-Length: 0\r\n\r\n",
@@ -151,6 +158,10 @@ impl Hub {
         let mut state = self.state.lock();
         write!(stream, "HTTP/1.1 200 OK\r\n{head}")?;
         for topic in topics(target) {
+            let history = state.history.entry(topic.to_owned()).or_default();
+            for (_, event) in history.iter().filter(|(number, _)| last.is_some_and(|last| *number > last)) {
+                stream.write_all(event)?;
+            }
             let follower = Follower { stream: stream.try_clone()?, held: None };
             state.followers.entry(topic.to_owned()).or_default().push(follower);
         }
@@ -171,6 +182,9 @@ impl Hub {
             _ => (),
         }
         let event = self.encode(number, data);
+        if self.fault != Fault::CutAllAndForget(number) {
+            state.history.entry(topic.to_owned()).or_default().push((number, event.clone()));
+        }
         let followers = state.followers.entry(topic.to_owned()).or_default();
         let mut first = true;
         followers.retain_mut(|follower| self.deliver(follower, std::mem::take(&mut first), number, &event).is_ok());
@@ -207,6 +221,10 @@ impl Hub {
                 stream.shutdown(std::net::Shutdown::Both)?;
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
+            Fault::CutAll(at) | Fault::CutAllAndForget(at) if at == number => {
+                stream.shutdown(std::net::Shutdown::Both)?;
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             Fault::Garbage(at) if is_first && at == number => stream.write_all(b"no chunk\r\n")?,
             _ => (),
         }
@@ -232,6 +250,12 @@ impl Hub {
             Framing::UntilClose => text.as_bytes().to_vec(),
         }
     }
+}
+
+/// The number of the event that a request names: ids count from 1.
+fn last_event(request: &str) -> Option<u64> {
+    let id = request.lines().find_map(|line| line.strip_prefix("Last-Event-ID: "))?;
+    id.split_once('-')?.1.parse().ok().map(|id: u64| id - 1)
 }
 
 fn topics(target: &str) -> Vec<&str> {
