@@ -23,8 +23,8 @@ svg .grid { stroke: var(--grid); } svg .line { fill: none; stroke: var(--line); 
 svg .bar { fill: var(--bar); } svg .ours { fill: var(--line); }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; padding: 4px 10px 4px 0; border-bottom: 1px solid var(--grid); vertical-align: top; }
-td:first-child, th:first-child { min-width: 10em; overflow-wrap: normal; }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; } .bad { color: var(--bad); }
+td:first-child, th:first-child { min-width: 7.5em; overflow-wrap: normal; }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; } h2.bad { color: var(--bad); }
 code, pre { font: 13px ui-monospace, monospace; background: var(--card); } pre { padding: 10px; white-space: pre-wrap; }
 ";
 

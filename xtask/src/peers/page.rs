@@ -18,11 +18,10 @@ pub fn of(table: &Table<'_>, rounds: u32, on: &Value, command: &str) -> String {
     let list: String = behind.iter().map(|line| format!("<li>{}</li>", escape(line))).collect();
     let drawn: Vec<String> = table.rows().map(|(what, unit, figures)| drawn(what, unit, figures)).collect();
     let body = format!(
-        "<h1>This server beside others</h1>\n<p class=\"verdict{}\"><strong>{verdict}</strong><br>The same load for all, on \
+        "<h1>This server beside others</h1>\n<p class=\"verdict\"><strong>{verdict}</strong><br>The same load for all, on \
          the same machine, in turns; shorter bars are better. Medians of {rounds} rounds, with the least and the \
          greatest.</p>\n{}\n<h2>Where it is not ahead</h2><ul>{list}</ul>\n<h2>Events that went wrong</h2>{}\n\
          <h2>Where</h2><p>{}</p>\n<h2>To repeat it</h2><pre>{}</pre>",
-        if behind.is_empty() { "" } else { " bad" },
         charts(&drawn),
         table.faults_as_html(),
         machine(on),

@@ -57,7 +57,7 @@ impl<'a> Table<'a> {
             vec![name.to_owned(), self.figures.faults(name).to_string(), self.figures.failures(name).to_string()]
         };
         let rows: Vec<Vec<String>> = self.figures.names().map(row).collect();
-        crate::page::table(&["", "lost, repeated, turned round or refused", "runs that failed"], &rows)
+        crate::page::table(&["lost, repeated, turned round or refused", "events", "failed runs"], &rows)
     }
 
     /// Each figure in which a peer has less than this server, by the medians. The bare loop is no peer but the floor.
