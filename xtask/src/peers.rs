@@ -15,7 +15,7 @@ use crate::loadtest::{Folder, read, subject, write};
 use crate::peers::figures::{Figures, Run};
 use crate::peers::peer::Peer;
 use crate::peers::table::Table;
-use crate::setup;
+use crate::{setup, workspace};
 
 /// What the load generator exits with when something was lost, repeated, reordered or not published.
 const NOT_WHOLE: i32 = 2;
@@ -70,8 +70,8 @@ pub fn run(args: Args) -> Result<()> {
     setup::run_for_peers()?;
     let folder = Folder::take("peers")?;
     let dir = folder.path();
-    subject::build(&[("sse-server", "sse-server"), ("sse-loadgen", "sse-loadgen")])?;
-    subject::build(&[("sse-benches", "bare_loop"), ("sse-benches", "axum_broadcast")])?;
+    workspace::build(&[("sse-server", "sse-server"), ("sse-loadgen", "sse-loadgen")])?;
+    workspace::build(&[("sse-benches", "bare_loop"), ("sse-benches", "axum_broadcast")])?;
     peers.iter().try_for_each(|peer| peer.build(dir))?;
     let mut figures = Figures::default();
     let all = args.rounds as usize * LOADS.len() * peers.len();

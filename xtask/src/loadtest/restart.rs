@@ -10,10 +10,11 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use super::process::Process;
-use super::subject::{self, Subject, release};
+use super::subject::{self, Subject};
 use super::{Args, NOT_WHOLE, read};
 use crate::faults::clear;
 use crate::proxies::proxy::free_address;
+use crate::workspace;
 
 /// What opening the streams takes, more or less, and the quiet behind it.
 const RAMP: f64 = 1.5;
@@ -53,7 +54,7 @@ fn start(args: &Args, address: SocketAddr, data: &Path, dir: &Path) -> Result<Pr
     if ready.exists() {
         fs::remove_file(&ready).context("removing the last ready file")?;
     }
-    let mut command = Command::new(release("sse-server"));
+    let mut command = Command::new(workspace::built("sse-server"));
     command.args(["--listen", &address.to_string(), "--admin-listen", "127.0.0.1:0", "--ready-file"]).arg(&ready);
     command.arg("--data-dir").arg(data).args(&args.server_arg);
     let mut process = Process::start(&mut command, &dir.join("sse-server.log"))?;

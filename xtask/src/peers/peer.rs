@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use crate::faults::bench::wait_for;
 use crate::faults::clear;
 use crate::loadtest::process::Process;
-use crate::loadtest::subject::{Subject, release};
+use crate::loadtest::subject::Subject;
 use crate::proxies::proxy::free_address;
 use crate::proxies::raw;
 use crate::setup::NCHAN;
@@ -82,7 +82,7 @@ impl Peer {
         match self {
             Self::Server => Subject::server(dir, &[]),
             Self::BareLoop => Subject::bare_loop(dir),
-            Self::Axum => Subject::program(&release("axum_broadcast"), "axum", dir),
+            Self::Axum => Subject::program(&workspace::built("axum_broadcast"), "axum", dir),
             Self::Go => Subject::program(&dir.join("hub"), "go", dir),
             Self::Nchan => Site::new(self, dir)?.nchan(),
             Self::Mercure(binary) => Site::new(self, dir)?.mercure(binary),
@@ -199,7 +199,7 @@ impl Site {
 
 /// Any hub of the Mercure protocol whose key is [`KEY`].
 fn mercure_subject(process: Process, address: SocketAddr) -> Result<Subject> {
-    let mut token = Command::new(release("sse-server"));
+    let mut token = Command::new(workspace::built("sse-server"));
     token.args(["token", "--key", KEY, "--publish", "*", "--expires-in", "off"]);
     let authorization = format!("--publish-header=Authorization: Bearer {}", program::read(&mut token)?.trim());
     let url = format!("http://{address}/.well-known/mercure");
