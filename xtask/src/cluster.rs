@@ -10,6 +10,7 @@ mod engine;
 mod engine_killed;
 mod engine_lost;
 mod engine_refuses;
+mod nats;
 mod nodes;
 mod partition;
 mod poison;
@@ -83,6 +84,7 @@ struct Row {
 
 const ANY: &[Kind] = &[Kind::Redis, Kind::Nats];
 const REDIS: &[Kind] = &[Kind::Redis];
+const NATS: &[Kind] = &[Kind::Nats];
 
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
@@ -95,9 +97,10 @@ const ROWS: &[Row] = &[
     Row { name: "J3", fault: "the engine drops what a stopped node has not read", run: engine_lost::trimmed, of: ANY },
     Row { name: "J4", fault: "the engine hangs", run: engine_refuses::hung, of: ANY },
     Row { name: "J5", fault: "the engine answers OOM, MISCONF, READONLY, NOAUTH", run: engine_refuses::refusing, of: REDIS },
+    Row { name: "J7", fault: "the engine's stream is deleted", run: engine_lost::deleted, of: NATS },
     Row { name: "J10", fault: "nodes cannot reach the engine, both ways and one way", run: partition::cut_off, of: ANY },
     Row { name: "J12", fault: "the engine comes and goes every second", run: engine_killed::flapping, of: ANY },
-    Row { name: "poison", fault: "entries that somebody else writes", run: poison::is_dropped, of: REDIS },
+    Row { name: "poison", fault: "entries that somebody else writes", run: poison::is_dropped, of: ANY },
     Row { name: "cost", fault: "a node beside a server without an engine", run: cost::of_the_backplane, of: ANY },
     Row { name: "crowds", fault: "one event for the streams of five nodes", run: crowds::are_reached, of: ANY },
 ];

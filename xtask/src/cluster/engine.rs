@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::nats;
 use crate::faults::bench::{Bench, expect};
 use crate::loadtest::process::Process;
 
@@ -105,6 +106,28 @@ impl Engine {
         answer(&mut BufReader::new(&socket))?;
         socket.write_all(&request(words)).context("asking the engine")?;
         answer(&mut BufReader::new(&socket))
+    }
+
+    /// Has it take an entry of somebody else's.
+    pub fn inject(&self, entry: &[u8]) -> Result<()> {
+        match self.kind {
+            Kind::Redis => self.append(b"0-*", b"e", entry),
+            Kind::Nats => nats::publish(self.connect()?, "sse.m", entry),
+        }
+    }
+
+    /// The same in a Redis, under an id and in a field that need not be ours.
+    pub fn append(&self, id: &[u8], field: &[u8], value: &[u8]) -> Result<()> {
+        let answer = self.ask(&[b"XADD", b"{sse}:events", id, field, value])?;
+        ensure!(!answer.starts_with('-'), "the engine answered {answer}");
+        Ok(())
+    }
+
+    /// Deletes the stream of events in a NATS.
+    pub fn delete_stream(&self) -> Result<()> {
+        let answer = nats::ask(self.connect()?, "$JS.API.STREAM.DELETE.sse")?;
+        ensure!(answer.contains(r#""success":true"#), "the engine answered {answer}");
+        Ok(())
     }
 
     fn connect(&self) -> Result<TcpStream> {

@@ -1,4 +1,4 @@
-//! J2, J3: the engine has lost what it had, or has dropped what a node has not read.
+//! J2, J3, J7: the engine has lost what it had, or has dropped what a node has not read.
 
 use std::time::Duration;
 
@@ -22,6 +22,11 @@ const KEPT: &str = "--retain-events=500";
 /// Somebody empties it.
 pub fn emptied(stage: &Stage) -> Result<Findings> {
     everything_goes(stage, |engine| engine.tell("FLUSHALL").map(drop))
+}
+
+/// Somebody deletes its stream, which nodes make anew.
+pub fn deleted(stage: &Stage) -> Result<Findings> {
+    everything_goes(stage, |engine| engine.delete_stream())
 }
 
 /// Another process takes its place, which has nothing: a replica that had not come to copy it.
