@@ -138,8 +138,11 @@ impl Site {
         );
         let config = self.write("nginx.conf", &config)?;
         let process = self.run(Command::new("nginx").args(["-e", "stderr", "-c"]).arg(config))?;
+        // It listens before they are there, and one that is missed would not be measured.
+        let count = std::thread::available_parallelism()?.get();
+        let has_all = wait_for(READY_WITHIN, || Ok(children(process.pid())?.len() >= count))?;
+        ensure!(has_all.is_some(), "nginx has not {count} workers:\n{}", process.log_end());
         let workers = children(process.pid())?;
-        ensure!(!workers.is_empty(), "nginx has no workers:\n{}", process.log_end());
         let pids: Vec<String> = workers.iter().map(|pid| format!("--server-pid={pid}")).collect();
         let pids: Vec<&str> = pids.iter().map(String::as_str).collect();
         let [follow, publish] = ["sub", "pub"].map(|path| format!("http://{address}/{path}/{{topic}}"));
