@@ -1,6 +1,6 @@
 //! The fuzz targets, run by libFuzzer on a stable toolchain.
 //!
-//! A target is a test in `crates/*/tests/fuzz.rs` written with bolero. Plain `cargo test` runs each for a second on random
+//! A target is a test written with bolero, in `crates/*/tests/fuzz.rs` or a module `fuzz_tests` of a crate. Plain `cargo test` runs each for a second on random
 //! input and replays its `__fuzz__` folder. This chore builds the same tests with coverage counters, which stable rustc
 //! can insert, and hands them to libFuzzer, which bolero carries. New input goes to `target/fuzz`, a crash goes beside
 //! the target, where it is a regression test from then on.
@@ -25,67 +25,128 @@ const FLAGS: &str = "--cfg fuzzing --cfg fuzzing_libfuzzer -Cpasses=sancov-modul
 pub struct Args {
     /// Only the targets whose name contains this
     target: Option<String>,
-    /// How long each target runs
-    #[arg(long, default_value_t = 60, value_name = "N")]
-    seconds: u32,
+    /// How long each target runs; 10 seconds when nothing else is said
+    #[arg(long, value_name = "N")]
+    seconds: Option<u32>,
+    /// A minute for each target
+    #[arg(long, conflicts_with = "seconds")]
+    long: bool,
+    /// Only those of sse-wire, which build in seconds
+    #[arg(long)]
+    quick: bool,
 }
+
+/// Seconds of each target when nothing else is said, and in the long form.
+const SHORT: u32 = 10;
+const LONG: u32 = 60;
 
 /// One test function that bolero drives.
 struct Target {
     name: String,
     /// The test program it is in.
     program: PathBuf,
-    /// `crates/<crate>/tests/__fuzz__/<name>`, where bolero looks for input to replay.
+    /// `__fuzz__/<name>` beside the target's source, where bolero looks for input to replay.
     kept: PathBuf,
 }
 
 /// Fuzzes each target that `args` names for its time.
 pub fn run(args: Args) -> Result<()> {
     setup::run()?;
-    all(args.target.as_deref().unwrap_or(""), args.seconds).map(drop)
+    let seconds = args.seconds.unwrap_or(if args.long { LONG } else { SHORT });
+    if args.quick {
+        return quick(seconds).map(drop);
+    }
+    fuzz(&packages()?, args.target.as_deref().unwrap_or(""), seconds).map(drop)
 }
 
-/// Fuzzes each target whose name contains `wanted`, and counts them.
-pub fn all(wanted: &str, seconds: u32) -> Result<Tally> {
+/// Fuzzes the targets of `sse-wire`, and counts them: what CI has time to build. The others it runs on random input, with the
+/// tests of their crates.
+pub fn quick(seconds: u32) -> Result<Tally> {
+    fuzz(&[Package { name: "sse-wire".to_owned(), suite: Suite::Test }], "", seconds)
+}
+
+fn fuzz(packages: &[Package], wanted: &str, seconds: u32) -> Result<Tally> {
     let mut targets = Vec::new();
-    for package in packages()? {
-        targets.extend(build(&package)?);
+    for package in packages {
+        targets.extend(package.build()?);
     }
     targets.retain(|target| target.name.contains(wanted));
     ensure!(!targets.is_empty(), "no fuzz target has {wanted:?} in its name");
+    let mut failed = Vec::new();
     for target in &targets {
-        target.fuzz(seconds)?;
+        if let Err(error) = target.fuzz(seconds) {
+            println!("{error:#}");
+            failed.push(target.name.as_str());
+        }
     }
+    ensure!(failed.is_empty(), "{} of {} targets failed: {}", failed.len(), targets.len(), failed.join(", "));
     Ok(Tally { passed: targets.len() as u64, failed: 0 })
 }
 
+/// A crate that has fuzz targets, in one of the two places.
+struct Package {
+    name: String,
+    suite: Suite,
+}
+
+/// Where a crate's targets are.
+enum Suite {
+    /// `tests/fuzz.rs`.
+    Test,
+    /// Unit tests, in modules called `fuzz_tests`: what they call is not public.
+    Unit,
+}
+
 /// The crates that have fuzz targets.
-fn packages() -> Result<Vec<PathBuf>> {
+fn packages() -> Result<Vec<Package>> {
     let crates = fs::read_dir(workspace::root().join("crates")).context("listing the crates")?;
-    let mut packages = crates.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
-    packages.retain(|package| package.join("tests/fuzz.rs").is_file());
-    packages.sort();
+    let mut packages = Vec::new();
+    for package in crates {
+        let dir = package?.path();
+        let name = dir.file_name().and_then(|name| name.to_str()).context("a crate's folder is its name")?.to_owned();
+        let has = |file: &str| dir.join(file).is_file();
+        let suite = match () {
+            () if has("tests/fuzz.rs") => Suite::Test,
+            () if has("src/fuzz_tests.rs") => Suite::Unit,
+            () => continue,
+        };
+        packages.push(Package { name, suite });
+    }
+    packages.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(packages)
 }
 
-/// Builds a crate's targets and lists them.
-fn build(package: &Path) -> Result<Vec<Target>> {
-    let name = package.file_name().and_then(|name| name.to_str()).context("a crate's folder is its name")?;
-    let mut cargo = workspace::cargo(&["test", "--release", "--test", "fuzz", "--no-run", "--package", name]);
-    // Naming the host as the target keeps the counters out of build scripts and macros.
-    cargo.args(["--message-format", "json-render-diagnostics", "--target", &host()?, "--target-dir"]);
-    cargo.arg(workspace::target().join("fuzz/build")).env("RUSTFLAGS", workspace::rustflags(FLAGS));
-    let messages = program::read(&mut cargo)?;
-    let program = messages.lines().find_map(test_program).with_context(|| format!("cargo built no fuzz of {name}"))?;
-    let list = program::read(Command::new(&program).args(["--list", "--format", "terse"]))?;
-    let names = list.lines().filter_map(|line| line.strip_suffix(": test"));
-    Ok(names
-        .map(|name| Target {
-            name: name.to_owned(),
-            program: program.clone(),
-            kept: package.join("tests/__fuzz__").join(name.replace("::", "__")),
-        })
-        .collect())
+impl Package {
+    /// Builds the targets and lists them.
+    fn build(&self) -> Result<Vec<Target>> {
+        let (suite, filter): (&[&str], &str) = match self.suite {
+            Suite::Test => (&["--test", "fuzz"], ""),
+            Suite::Unit => (&["--lib"], "fuzz_tests::"),
+        };
+        let mut cargo = workspace::cargo(&["test", "--release", "--no-run", "--all-features", "--package", &self.name]);
+        // Naming the host as the target keeps the counters out of build scripts and macros.
+        cargo.args(suite).args(["--message-format", "json-render-diagnostics", "--target", &host()?, "--target-dir"]);
+        cargo.arg(workspace::target().join("fuzz/build")).env("RUSTFLAGS", workspace::rustflags(FLAGS));
+        let messages = program::read(&mut cargo)?;
+        let program = messages.lines().find_map(|message| self.test_program(message));
+        let program = program.with_context(|| format!("cargo built no fuzz targets of {}", self.name))?;
+        // Asked so, each target says where it keeps its input, and does nothing else.
+        let mut list = Command::new(&program);
+        list.args([filter, "--nocapture", "--test-threads=1"]).env("CARGO_BOLERO_SELECT", "all");
+        let listed = program::read(list.current_dir(workspace::root()))?;
+        Ok(listed.lines().filter_map(|line| Target::listed(line, &program)).collect())
+    }
+
+    /// The program that one of cargo's messages says it built.
+    fn test_program(&self, message: &str) -> Option<PathBuf> {
+        let message: Value = serde_json::from_str(message).ok()?;
+        let wanted = match self.suite {
+            Suite::Test => "fuzz".to_owned(),
+            Suite::Unit => self.name.replace('-', "_"),
+        };
+        let is_ours = message["target"]["name"] == *wanted && message["profile"]["test"] == true;
+        message["executable"].as_str().filter(|_| is_ours).map(PathBuf::from)
+    }
 }
 
 fn host() -> Result<String> {
@@ -94,14 +155,15 @@ fn host() -> Result<String> {
     Ok(host.context("rustc names no host")?.to_owned())
 }
 
-/// The program that one of cargo's messages says it built.
-fn test_program(message: &str) -> Option<PathBuf> {
-    let message: Value = serde_json::from_str(message).ok()?;
-    let is_fuzz = message["target"]["name"] == "fuzz";
-    message["executable"].as_str().filter(|_| is_fuzz).map(PathBuf::from)
-}
-
 impl Target {
+    /// What a line of bolero's says of one.
+    fn listed(line: &str, program: &Path) -> Option<Self> {
+        let target: Value =
+            serde_json::from_str(line).ok().filter(|line: &Value| line["__bolero_target"].is_string())?;
+        let text = |field: &str| target[field].as_str().map(str::to_owned);
+        Some(Self { name: text("test_name")?, program: program.to_owned(), kept: text("work_dir")?.into() })
+    }
+
     fn fuzz(&self, seconds: u32) -> Result<()> {
         let work = workspace::target().join("fuzz").join(&self.name);
         let (found, crashes) = (work.join("corpus"), self.kept.join("crashes"));

@@ -20,6 +20,8 @@ mod claims;
 mod credential;
 mod error;
 mod fetch;
+#[cfg(test)]
+mod fuzz_tests;
 mod jwks;
 mod key;
 mod p521;

@@ -18,6 +18,8 @@ mod body;
 mod busy;
 mod envelope;
 mod follow;
+#[cfg(test)]
+mod fuzz_tests;
 mod idempotency;
 mod mercure;
 mod origin;

@@ -27,6 +27,8 @@ mod config;
 mod connection;
 mod event_log;
 mod fan_out;
+#[cfg(test)]
+mod fuzz_tests;
 mod gauge;
 mod health;
 mod history;
@@ -41,6 +43,8 @@ mod listener;
 pub mod logging;
 pub mod memory;
 mod peers;
+#[cfg(test)]
+mod pieces;
 mod presence;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod profile;

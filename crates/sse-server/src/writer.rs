@@ -27,6 +27,8 @@ mod behind;
 mod deadlines;
 mod entry;
 mod errand;
+#[cfg(test)]
+mod fuzz_tests;
 mod gzip;
 mod lane;
 mod logged;

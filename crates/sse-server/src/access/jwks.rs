@@ -141,7 +141,7 @@ impl Jwks {
 }
 
 impl KeySet {
-    fn parse(bytes: &[u8], rsa_alg: JwtAlg) -> Result<Self, FetchError> {
+    pub(super) fn parse(bytes: &[u8], rsa_alg: JwtAlg) -> Result<Self, FetchError> {
         #[derive(Deserialize)]
         struct Document {
             keys: Vec<Value>,

@@ -1,6 +1,6 @@
 //! What is wrong with the settings, where, and what would be right.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -59,7 +59,11 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.origin, self.problem)
+        // Values and names of files stand in it, and would otherwise begin lines of their own.
+        for c in format!("{}: {}", self.origin, self.problem).chars() {
+            if c.is_control() { write!(f, "{}", c.escape_default())? } else { f.write_char(c)? }
+        }
+        Ok(())
     }
 }
 

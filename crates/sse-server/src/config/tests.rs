@@ -4,6 +4,7 @@ mod access;
 mod any_text;
 mod commands;
 mod faults;
+mod fuzz_tests;
 mod layers;
 mod reference;
 mod reload;

@@ -22,6 +22,8 @@ use crate::stream::head_fields;
 
 mod follow;
 mod form;
+#[cfg(test)]
+mod fuzz_tests;
 mod publish;
 pub(super) mod subscriptions;
 

@@ -398,3 +398,12 @@ fn arguments_that_are_not_text() {
     assert!(error.to_string().contains("--log-level: the value is not UTF-8"), "{error}");
     assert!(error.faults().len() >= 2, "{error}");
 }
+
+#[test]
+fn a_line_break_in_a_name_begins_no_line() {
+    let printed = outcome("", &[("SSE_TLS_CERT", "a\nb"), ("SSE_TLS_KEY", "a\nb")], &[]);
+    assert!(
+        !printed.is_empty() && printed.iter().all(|line| line.starts_with("SSE_TLS_") && line.contains(r"a\nb")),
+        "{printed:?}"
+    );
+}
