@@ -17,9 +17,12 @@ mod fuzz;
 mod h2spec;
 mod loadtest;
 mod loom;
+mod miri;
 mod msrv;
+mod mutants;
 mod page;
 mod peers;
+mod planted;
 mod program;
 mod proxies;
 mod scale;
@@ -82,8 +85,14 @@ enum Chore {
     Shuttle(shuttle::Args),
     /// Simulate the hub over a log, with crashes, faults and hostile subscribers, from seeds
     Sim(sim::Args),
-    /// Fuzz the targets in `crates/*/tests/fuzz.rs`, guided by coverage
+    /// Fuzz the targets of all crates, guided by coverage
     Fuzz(fuzz::Args),
+    /// Look for undefined behaviour in sse-wire and the ring, with Miri
+    Miri,
+    /// Change what functions do, one at a time, and see whether a test notices
+    Mutants(mutants::Args),
+    /// Plant known bugs in a copy of the tree, and see whether a test notices
+    Planted(planted::Args),
     /// Run the criterion benches
     Bench(bench::Args),
     /// Run every command of the documents, check their links and build the book
@@ -119,6 +128,9 @@ impl Chore {
             Self::Shuttle(args) => shuttle::run(args),
             Self::Sim(args) => sim::run(args),
             Self::Fuzz(args) => fuzz::run(args),
+            Self::Miri => miri::run(),
+            Self::Mutants(args) => mutants::run(args),
+            Self::Planted(args) => planted::run(args),
             Self::Bench(args) => bench::run(args),
             Self::Docs(args) => docs::run(args),
             Self::DocsPage(args) => docs::run_page(args),

@@ -30,6 +30,8 @@ const JSON: &[&str] = &[
     r#""crit":["b64"]"#,
     r#""exp":1700000100"#,
     r#""exp":1699999971"#,
+    r#""exp":1699999970"#,
+    r#""exp":1600000000"#,
     r#""exp":"1700000100""#,
     r#""exp":1e400"#,
     r#""exp":-1"#,
@@ -115,8 +117,10 @@ fn tokens() {
         let checked = role.check(token, &selectors, now).now_or_never().expect("a secret is there at once");
         checked.ok()
     };
-    let plain = Planned { header: vec![0], claims: vec![21, 22], signature: None, spoiled: Vec::new() };
+    let plain = Planned { header: vec![0], claims: vec![23, 24], signature: None, spoiled: Vec::new() };
     assert!(is_let_in(&token(&plain).0, now).is_some(), "the least that a token may be");
+    let expired = Planned { claims: vec![23, 9, 24], ..plain };
+    assert!(is_let_in(&token(&expired).0, now).is_none(), "it ended when the leeway did");
     check!().with_type::<Planned>().for_each(|planned| {
         let (text, is_signed) = token(planned);
         let Some(checked) = is_let_in(&text, now) else { return };

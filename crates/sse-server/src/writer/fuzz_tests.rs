@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use bolero::{TypeGenerator, check};
 use futures_util::FutureExt;
+use socket2::SockRef;
 use sse_hub::{FeedStart, Grants, Hub, HubConfig, Publication, Start, TopicName};
 use sse_wire::{Event, Parsed, Parser};
 use tokio::sync::oneshot;
@@ -217,6 +218,8 @@ impl World {
         let Ok(FeedStart::InRing { cursor, gap }) = feed.resolve(&start, &grants) else { return };
         let (ours, theirs) = UnixStream::pair().unwrap();
         theirs.set_nonblocking(true).unwrap();
+        // Small, so that many a write takes a part only.
+        SockRef::from(&theirs).set_send_buffer_size(4096).unwrap();
         let replay_to = feed.newest();
         let plan = StreamPlan {
             source: Source::Topic { feed, cursor, replay_to, grants },
