@@ -26,7 +26,7 @@ mod herd;
 mod history;
 mod hot;
 mod joining;
-mod junk;
+pub mod junk;
 pub mod load;
 pub mod metrics;
 mod mount;
@@ -46,7 +46,7 @@ pub mod server;
 mod silent;
 mod slow_disk;
 mod sockets;
-mod spoiled;
+pub mod spoiled;
 mod stalled;
 mod stopped;
 mod storm;
@@ -65,7 +65,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::loadtest::{Folder, write};
 use crate::workspace;
@@ -190,6 +190,7 @@ pub fn run(args: Args) -> Result<()> {
     }
     println!("\n{:<8} {:<58} {:<26} {:<34}", "row", "", "gate", "measured");
     judged.iter().for_each(|(row, findings)| show(row, findings));
+    write(&folder.path().join("report.json"), &report(&judged))?;
     println!("evidence: {}", folder.path().display());
     let held = judged.iter().filter(|(_, findings)| findings.hold()).count();
     if args.prove {
@@ -198,6 +199,18 @@ pub fn run(args: Args) -> Result<()> {
         ensure!(held == judged.len(), "{} of {} rows do not hold", judged.len() - held, judged.len());
     }
     Ok(())
+}
+
+/// All rows in one, each with what was measured; the evidence of a row beside it has the rest.
+fn report(judged: &[(&Row, Findings)]) -> Value {
+    let row = |(row, findings): &(&Row, Findings)| {
+        let mut found = findings.to_json();
+        found["row"] = json!(row.name);
+        found["fault"] = json!(row.fault);
+        found
+    };
+    let held = judged.iter().filter(|(_, findings)| findings.hold()).count();
+    json!({"rows": judged.iter().map(row).collect::<Value>(), "held": held, "of": judged.len()})
 }
 
 fn chosen(args: &Args) -> Result<Vec<&'static Row>> {
@@ -290,6 +303,15 @@ mod tests {
         for row in rows {
             assert!(ROWS.iter().any(|known| known.name == row), "there is no row {row}");
         }
+    }
+
+    #[test]
+    fn the_report_says_how_many_hold() {
+        let mut good = Findings::default();
+        good.none("lost", 0);
+        let report = report(&[(&ROWS[0], good), (&ROWS[1], Findings::default())]);
+        assert_eq!((&report["held"], &report["of"]), (&json!(1), &json!(2)));
+        assert_eq!((&report["rows"][0]["row"], &report["rows"][1]["holds"]), (&json!(ROWS[0].name), &json!(false)));
     }
 
     #[test]

@@ -130,7 +130,7 @@ fn status(answer: &[u8]) -> Option<usize> {
 }
 
 /// One of everything that clients ask for.
-fn sound_requests() -> Vec<Vec<u8>> {
+pub fn sound_requests() -> Vec<Vec<u8>> {
     let token = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl";
     let heads = [
         "GET /events/a HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\nAccept-Encoding: gzip\r\n\r\n".to_owned(),
