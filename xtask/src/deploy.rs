@@ -11,13 +11,13 @@ mod systemd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::faults::bench::Bench;
 use crate::faults::finding::Findings;
 use crate::faults::server::{self, Server};
 use crate::loadtest::Folder;
-use crate::{setup, workspace};
+use crate::{parts, setup, workspace};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -51,6 +51,23 @@ struct Yard {
 }
 
 impl Yard {
+    /// What stands for a secret key: as long as a real one, and no sample.
+    const KEY: &str = "7f3a9c51e27f3a9c51e27f3a9c51e27f3a9c51e27f3a9c51e27f3a9c51e27f3a9c51e2";
+
+    /// The server, asked whether settings are good; the caller adds them, and nothing else is set.
+    fn check_config(&self) -> Command {
+        let mut command = Command::new(&self.server);
+        command.env_clear().arg("check-config");
+        command
+    }
+
+    /// Whether the server takes them; what it says is shown.
+    fn is_taken(command: &mut Command) -> Result<bool> {
+        let checked = command.output().context("asking the server")?;
+        print!("{}", String::from_utf8_lossy(&checked.stderr));
+        Ok(checked.status.success())
+    }
+
     /// A file of `deploy/`.
     fn deployed(path: &str) -> PathBuf {
         workspace::root().join("deploy").join(path)
@@ -76,7 +93,7 @@ impl Yard {
 
 /// Checks each part, and fails if one does not hold.
 pub fn run(args: Args) -> Result<()> {
-    let parts = chosen(&args.parts)?;
+    let parts = parts::chosen(PARTS, |part| part.name, &args.parts)?;
     setup::run()?;
     if args.server.is_none() {
         // Together with the load generator, as the other chores build them.
@@ -94,15 +111,6 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-fn chosen(names: &[String]) -> Result<Vec<&'static Part>> {
-    if let Some(name) = names.iter().find(|name| PARTS.iter().all(|part| part.name != **name)) {
-        let known: Vec<&str> = PARTS.iter().map(|part| part.name).collect();
-        bail!("there is no part {name}; there are {}", known.join(", "));
-    }
-    let is_wanted = |part: &&Part| names.is_empty() || names.iter().any(|name| name == part.name);
-    Ok(PARTS.iter().filter(is_wanted).collect())
-}
-
 fn examine(part: &Part, server: &Path, dir: &Path) -> Result<Findings> {
     let yard = Yard { dir: dir.join(part.name), server: server.to_owned() };
     if yard.dir.exists() {
@@ -114,20 +122,4 @@ fn examine(part: &Part, server: &Path, dir: &Path) -> Result<Findings> {
         findings.failed(&error);
     }
     Ok(findings)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parts_are_chosen_by_name() {
-        let names = |names: &[&str]| -> Vec<&str> {
-            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-            chosen(&names).unwrap().iter().map(|part| part.name).collect()
-        };
-        assert_eq!(names(&["alerts"]), ["alerts"]);
-        assert_eq!(names(&[]).len(), PARTS.len());
-        assert!(chosen(&["nomad".to_owned()]).is_err());
-    }
 }

@@ -12,11 +12,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::faults::finding::Findings;
 use crate::loadtest::Folder;
-use crate::{program, setup, workspace};
+use crate::{parts, program, setup, workspace};
 use stage::Stage;
 use target::Target;
 
@@ -57,7 +57,7 @@ const PARTS: &[Part] = &[
 
 /// Makes the parts and tries them, and fails if one does not hold.
 pub fn run(args: Args) -> Result<()> {
-    let parts = chosen(&args.parts)?;
+    let parts = parts::chosen(PARTS, |part| part.name, &args.parts)?;
     setup::run_for_releases()?;
     let folder = Folder::take("dist")?;
     let release = Release::of_workspace(folder.path())?;
@@ -72,14 +72,6 @@ pub fn run(args: Args) -> Result<()> {
     }
     ensure!(failed == 0, "{failed} of {} parts do not hold", parts.len());
     Ok(())
-}
-
-fn chosen(names: &[String]) -> Result<Vec<&'static Part>> {
-    if let Some(name) = names.iter().find(|name| PARTS.iter().all(|part| part.name != **name)) {
-        let known: Vec<&str> = PARTS.iter().map(|part| part.name).collect();
-        bail!("there is no part {name}; there are {}", known.join(", "));
-    }
-    Ok(PARTS.iter().filter(|part| names.is_empty() || names.iter().any(|name| name == part.name)).collect())
 }
 
 impl Release {
@@ -137,20 +129,4 @@ fn examine(part: &Part, release: &Release, file: &Path) -> bool {
     }
     findings.print(part.name);
     findings.hold()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parts_are_chosen_by_name() {
-        let names = |names: &[&str]| -> Result<Vec<&str>> {
-            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-            Ok(chosen(&names)?.iter().map(|part| part.name).collect())
-        };
-        assert_eq!(names(&["deb", "gnu"]).unwrap(), ["gnu", "deb"]);
-        assert_eq!(names(&[]).unwrap().len(), PARTS.len());
-        assert!(names(&["rpm"]).is_err());
-    }
 }

@@ -21,6 +21,7 @@ mod miri;
 mod msrv;
 mod mutants;
 mod page;
+mod parts;
 mod peers;
 mod planted;
 mod program;

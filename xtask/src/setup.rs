@@ -40,14 +40,13 @@ const NEEDS: &[Need] = &[
     Need { command: "ss", package: "iproute2", why: "faults: what sockets hold in the kernel" },
     Need { command: "strace", package: "strace", why: "faults: syncs that fail or take long" },
     Need { command: "nsenter", package: "util-linux", why: "faults: a small disk, in a namespace of its own" },
-    Need { command: "unshare", package: "util-linux", why: "faults, and the documents: namespaces of their own" },
+    Need { command: "unshare", package: "util-linux", why: "faults, documents, systemd's units: namespaces" },
     Need { command: "nginx", package: "nginx", why: "proxies" },
     Need { command: "haproxy", package: "haproxy", why: "proxies" },
     Need { command: "caddy", package: "caddy", why: "proxies" },
     Need { command: "varnishd", package: "varnish", why: "proxies" },
     Need { command: "prometheus", package: "prometheus", why: "alert rules and the dashboard" },
     Need { command: "promtool", package: "prometheus", why: "alert rules and the dashboard" },
-    Need { command: "unshare", package: "util-linux", why: "systemd's units" },
     Need { command: "systemd-analyze", package: "systemd", why: "systemd's units" },
     Need { command: "redis-server", package: "redis-server", why: "backplanes" },
     Need { command: "nats-server", package: "nats-server", why: "backplanes" },
@@ -140,6 +139,16 @@ fn apt() -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_is_needed_once() {
+        for needs in [NEEDS, NEEDS_OF_RELEASES] {
+            let mut commands: Vec<&str> = needs.iter().map(|need| need.command).collect();
+            commands.sort_unstable();
+            commands.dedup();
+            assert_eq!(commands.len(), needs.len());
+        }
+    }
 
     #[test]
     fn a_package_of_several_commands_is_named_once() {
