@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::json;
+
 use crate::harness::{Launch, Request, Server, eventually};
 
 #[test]
@@ -12,6 +14,25 @@ fn a_server_that_listens_is_live_and_ready() {
     let ready = server.admin("/readyz").send();
     assert_eq!(ready.status(), 200);
     assert_eq!(ready.json()["ready"], true);
+}
+
+/// FAILURES K6.
+#[test]
+fn a_node_starts_without_its_engine_and_is_not_ready() {
+    // Nobody listens on these: the first ports of a machine are reserved.
+    for engine in ["redis://127.0.0.1:1", "nats://127.0.0.1:1"] {
+        let node = Server::start(&["--backplane", engine]);
+        // Until it has been asked for the first time, the node only begins.
+        eventually("the engine to be found away", || {
+            let ready = node.admin("/readyz").send();
+            assert_eq!(ready.status(), 503, "{engine}");
+            (ready.json()["reasons"] == json!(["backplane_away"])).then_some(())
+        });
+        assert_eq!(node.admin("/livez").send().status(), 200);
+        let problem = node.post("/events/a", "x").send().problem(503);
+        assert_eq!(problem.document["reason"], "backplane_down");
+        node.subscribe("a").open();
+    }
 }
 
 #[test]
