@@ -21,6 +21,7 @@ pub mod finding;
 mod foreign;
 mod full;
 mod handshakes;
+mod held;
 mod hello;
 mod herd;
 mod history;
@@ -41,6 +42,7 @@ mod reloading;
 pub mod replaying;
 mod replays;
 mod resume;
+mod samples;
 mod scrapers;
 pub mod server;
 mod silent;
@@ -165,6 +167,7 @@ const ROWS: &[Row] = &[
     Row { name: "L3", fault: "50 scrapers that do not read", run: scrapers::slow_scrapers, broken_by: &[] },
     Row { name: "L6", fault: "nobody reads the log", run: unheard::is_no_ones_trouble, broken_by: &["--log-level=error"] },
     Row { name: "profile", fault: "a profile is taken while events go out", run: profiled::shows_the_fan_out, broken_by: &[] },
+    Row { name: "heap", fault: "who holds the memory of 10,000 streams", run: held::by_streams, broken_by: &[] },
     Row { name: "burst", fault: "5,000 events at once", run: hot::bursts, broken_by: &["--ring-frames-max=1000"] },
     Row { name: "full19k", fault: "19,000 streams in one process", run: full::very_many, broken_by: &["--connections-max=10000"] },
     Row { name: "presence", fault: "joining among 10,000 whose coming and going is announced", run: joining::costs_the_same_among_many, broken_by: &[] },

@@ -106,6 +106,10 @@ async fn route(app: &Arc<App>, request: Request<Incoming>) -> Result<Response<Re
             asked(&request)?;
             debug::memory(app)
         }
+        "/debug/pprof/heap" => {
+            asked(&request)?;
+            debug::heap().await
+        }
         "/debug/pprof/profile" => debug::profile(asked(&request)?).await,
         "/api/revocations" => revocations::answer(app, request).await,
         "/api/publish" => publish::answer(app, request).await,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::Response;
 use hyper::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
@@ -9,7 +10,7 @@ use serde::Serialize;
 use crate::app::App;
 use crate::http::{Problem, ReplyBody, full, json, query_pairs};
 use crate::memory;
-use crate::profile;
+use crate::profile::{self, ProfileError};
 
 /// How long a profile is taken unless the request says.
 const SECONDS: u64 = 10;
@@ -18,16 +19,27 @@ const SECONDS_MAX: u64 = 45;
 
 /// Answers `GET /debug/pprof/profile?seconds=`.
 pub(super) async fn profile(query: &str) -> Result<Response<ReplyBody>, Problem> {
-    let profile = profile::take(Duration::from_secs(seconds(query)?)).await.map_err(|error| {
-        let (status, reason) = error.status();
-        Problem::new(status, reason, error.to_string())
-    })?;
+    let profile = profile::take(Duration::from_secs(seconds(query)?)).await;
+    profile.map(|bytes| file(bytes, "attachment; filename=\"profile.pb\"")).map_err(refused)
+}
+
+/// Answers `GET /debug/pprof/heap`.
+pub(super) async fn heap() -> Result<Response<ReplyBody>, Problem> {
+    profile::heap::take().await.map(|bytes| file(bytes, "attachment; filename=\"heap.pb\"")).map_err(refused)
+}
+
+fn file(profile: Bytes, disposition: &'static str) -> Response<ReplyBody> {
     let mut response = Response::new(full(profile));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"profile.pb\""));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static(disposition));
+    response
+}
+
+fn refused(error: ProfileError) -> Problem {
+    let (status, reason) = error.status();
+    Problem::new(status, reason, error.to_string())
 }
 
 /// Answers `GET /debug/memory`.

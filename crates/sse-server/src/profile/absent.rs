@@ -5,10 +5,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::StatusCode;
 
+#[path = "heap_absent.rs"]
+pub(crate) mod heap;
+
 /// Why there is no profile.
 #[derive(Debug, thiserror::Error)]
-#[error("this build takes no profiles: its C library does not let stacks be walked from a signal; builds for glibc do")]
-pub(crate) struct ProfileError;
+pub(crate) enum ProfileError {
+    /// This build has nothing to take it from.
+    #[error("{0}")]
+    Absent(&'static str),
+}
 
 impl ProfileError {
     /// What an answer says to programs.
@@ -22,5 +28,7 @@ impl ProfileError {
 /// # Errors
 /// Always.
 pub(crate) async fn take(_: Duration) -> Result<Bytes, ProfileError> {
-    Err(ProfileError)
+    Err(ProfileError::Absent(
+        "this build takes no profiles: its C library does not let stacks be walked from a signal; builds for glibc do",
+    ))
 }

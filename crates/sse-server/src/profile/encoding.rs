@@ -6,24 +6,46 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use pprof::{Frames, Symbol};
+use pprof::Symbol;
+
+/// What the two numbers of every sample count.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Measure {
+    /// Each a name and a unit.
+    pub(crate) values: [(&'static str, &'static str); 2],
+    /// What is sampled, in which unit.
+    pub(crate) of: (&'static str, &'static str),
+    /// A sample is taken of so much of it.
+    pub(crate) period: u64,
+}
+
+/// Who was found at it.
+#[derive(Debug)]
+pub(crate) struct Sample<'a> {
+    /// The innermost first, each with the functions that are inlined there.
+    pub(crate) frames: Vec<&'a [Symbol]>,
+    pub(crate) thread: Option<String>,
+    pub(crate) values: [u64; 2],
+}
 
 /// The profile's bytes.
-pub(super) fn encode(samples: &HashMap<Frames, isize>, per_second: i32, began_at: SystemTime, time: Duration) -> Bytes {
-    let period = 1_000_000_000 / u64::try_from(per_second.max(1)).unwrap_or(1);
+pub(crate) fn encode<'a>(
+    measure: Measure,
+    samples: impl Iterator<Item = Sample<'a>>,
+    began_at: SystemTime,
+    time: Duration,
+) -> Bytes {
     let mut profile = Profile::default();
-    for (of, unit) in [("samples", "count"), ("cpu", "nanoseconds")] {
+    for (of, unit) in measure.values {
         let (of, unit) = (profile.text(of), profile.text(unit));
         profile.bytes.message(1, |kind| kind.number(1, of).number(2, unit));
     }
-    for (frames, count) in samples {
-        profile.sample(frames, u64::try_from(*count).unwrap_or(0), period);
-    }
-    let (of, unit) = (profile.text("cpu"), profile.text("nanoseconds"));
+    samples.for_each(|sample| profile.sample(&sample));
+    let (of, unit) = (profile.text(measure.of.0), profile.text(measure.of.1));
     let began_at = began_at.duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut bytes = profile.bytes;
     bytes.number(9, nanoseconds(began_at)).number(10, nanoseconds(time));
-    bytes.message(11, |kind| kind.number(1, of).number(2, unit)).number(12, period);
+    bytes.message(11, |kind| kind.number(1, of).number(2, unit)).number(12, measure.period);
     for text in profile.texts {
         bytes.text(6, text.as_bytes());
     }
@@ -64,14 +86,17 @@ impl Default for Profile {
 }
 
 impl Profile {
-    fn sample(&mut self, frames: &Frames, count: u64, period: u64) {
-        let locations: Vec<u64> = frames.frames.iter().map(|symbols| self.location(symbols)).collect();
-        let (thread, name) = (self.text("thread"), self.text(&frames.thread_name_or_id()));
-        self.bytes.message(2, |sample| {
-            locations.iter().for_each(|location| _ = sample.number(1, *location));
+    fn sample(&mut self, sample: &Sample<'_>) {
+        let locations: Vec<u64> = sample.frames.iter().map(|symbols| self.location(symbols)).collect();
+        let thread = sample.thread.as_deref().map(|name| (self.text("thread"), self.text(name)));
+        self.bytes.message(2, |message| {
+            locations.iter().for_each(|location| _ = message.number(1, *location));
             // A value of 0 is a value all the same.
-            sample.element(2, count).element(2, count * period);
-            sample.message(3, |label| label.number(1, thread).number(2, name))
+            sample.values.iter().for_each(|value| _ = message.element(2, *value));
+            match thread {
+                None => message,
+                Some((key, name)) => message.message(3, |label| label.number(1, key).number(2, name)),
+            }
         });
     }
 

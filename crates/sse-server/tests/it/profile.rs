@@ -60,6 +60,17 @@ fn profiles_are_one_at_a_time_and_bounded() {
     crate::harness::eventually("another turn", || (fetch(&server, "?seconds=1").status() == 200).then_some(()));
 }
 
+/// The system's allocator keeps no record; another build tells (`faults heap`).
+#[cfg(not(feature = "heap-profile"))]
+#[test]
+fn who_holds_memory_is_not_told_by_this_build() {
+    let server = Server::start(&TOKEN);
+    server.admin("/debug/pprof/heap").send().problem(401);
+    let request = server.admin("/debug/pprof/heap").field("Authorization", "Bearer a-token-of-some-length");
+    let problem = request.send().problem(501);
+    assert!(problem.detail.contains("--features heap-profile"), "{problem:?}");
+}
+
 #[test]
 fn the_allocator_tells_of_itself() {
     let server = Server::start(&[]);
