@@ -57,6 +57,7 @@ mod tokens;
 mod topics;
 mod tracer;
 mod unheard;
+mod upgrades;
 pub mod usage;
 mod waiting;
 mod wall_clock;
@@ -162,6 +163,8 @@ const ROWS: &[Row] = &[
     Row { name: "B4", fault: "ids older than what is kept", run: resume::older_than_kept, broken_by: &["--ring-frames-max=50"] },
     Row { name: "K1", fault: "a drain with very many streams", run: draining::ends_streams_evenly, broken_by: &["--drain-window=1s"] },
     Row { name: "K2", fault: "a drain while events are published", run: draining::answers_publishers, broken_by: &[] },
+    Row { name: "K4", fault: "upgrades in a row, under load", run: upgrades::in_a_row, broken_by: &[] },
+    Row { name: "upgrade", fault: "either process is killed during an upgrade", run: upgrades::killed_anywhere, broken_by: &[] },
     Row { name: "K5", fault: "settings that change under load, good ones and bad ones", run: reloading::goes_well, broken_by: &[] },
     Row { name: "L1", fault: "very many topics, and strangers' words", run: scrapers::series_are_bounded, broken_by: &[] },
     Row { name: "L3", fault: "50 scrapers that do not read", run: scrapers::slow_scrapers, broken_by: &[] },

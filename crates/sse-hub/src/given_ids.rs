@@ -30,6 +30,13 @@ impl GivenIds {
         }
     }
 
+    /// The id of a kept event was used at `sequence` already.
+    pub(crate) fn note_earliest(&mut self, id: &EventId, sequence: u64) {
+        if let Some(uses) = self.uses.as_mut().and_then(|all| all.get_mut(id)) {
+            uses.earliest = uses.earliest.min(sequence);
+        }
+    }
+
     /// One of the events with this id is gone.
     pub(crate) fn forget(&mut self, id: &EventId) {
         let Some(all) = &mut self.uses else { return };

@@ -52,6 +52,15 @@ impl Keys {
         self.order.push_back((key.key, tick));
     }
 
+    /// All of them, oldest first, with the ticks they came at.
+    pub(crate) fn all(&self) -> Vec<(IdempotencyKey, Receipt, u32)> {
+        let whole = |(key, tick): &([u8; 16], u32)| {
+            let known = self.known.get(key)?;
+            Some((IdempotencyKey { key: *key, fingerprint: known.fingerprint }, known.receipt.clone(), *tick))
+        };
+        self.order.iter().filter_map(whole).collect()
+    }
+
     /// Forgets what came before `tick`.
     pub(crate) fn forget_before(&mut self, tick: u32) {
         while self.order.front().is_some_and(|(_, came)| *came < tick) {

@@ -50,6 +50,7 @@ mod keys;
 mod lag;
 mod log;
 mod merge;
+mod moving;
 mod order;
 mod place;
 mod publish;
@@ -97,6 +98,7 @@ pub use log::{
 pub use log::{
     Durability, Extent, History, KeptKey, Log, LogContents, LogError, LogRead, Page, Record, RecordKind, Step, SyncWhen,
 };
+pub use moving::{MovedEvent, MovedMeta, MovedTopic};
 pub use publish::{Publication, PublishError, Receipt};
 pub use read::Ahead;
 pub use ring::Lag;

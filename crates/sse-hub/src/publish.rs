@@ -100,6 +100,11 @@ impl Publication {
         FrameDraft::new(&self.event, self.id_form.len())
     }
 
+    /// The key that it was given.
+    pub fn key(&self) -> Option<IdempotencyKey> {
+        self.key
+    }
+
     /// The topics, the canonical one first.
     pub fn topics(&self) -> &[TopicName] {
         &self.topics
@@ -205,6 +210,9 @@ pub enum PublishError {
     /// The host is stopping.
     #[error("the log takes no more")]
     LogStopped,
+    /// The host goes on in another process, which did not say what became of the event.
+    #[error("the server goes on in another process")]
+    Elsewhere,
     /// The epoch has no sequences left.
     #[error("the epoch has no sequences left")]
     Exhausted,
@@ -229,6 +237,7 @@ impl PublishError {
             Self::KeyReused => "idempotency_key",
             Self::Skipped => "skipped",
             Self::LogStopped => "log_stopped",
+            Self::Elsewhere => "elsewhere",
             Self::Exhausted => "exhausted",
         }
     }

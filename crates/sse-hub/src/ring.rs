@@ -55,15 +55,20 @@ impl Entry {
         chunk_len + topics * ENTRY_OVERHEAD + given_id.map_or(0, |id| (topics + 1) * id.as_str().len())
     }
 
+    /// Seconds of the hub's own count at which it was appended.
+    pub(crate) fn tick(&self) -> u32 {
+        self.tick
+    }
+
     /// What dropping it from its ring gives back at once.
-    fn own_cost(&self) -> usize {
+    pub(crate) fn own_cost(&self) -> usize {
         match self.meta.as_deref() {
             Some(Meta { shared_charge: Some(_), .. }) => 0,
             meta => Self::cost(self.frame.chunk().len(), 1, meta.and_then(|meta| meta.given_id.as_ref())),
         }
     }
 
-    fn given_id(&self) -> Option<&EventId> {
+    pub(crate) fn given_id(&self) -> Option<&EventId> {
         self.meta.as_ref()?.given_id.as_ref()
     }
 }
@@ -260,6 +265,16 @@ impl Ring {
         let sequence = self.given_ids.earliest(given_id)?;
         let kept = self.first_after(sequence - 1).filter(|entry| entry.sequence == sequence);
         kept.is_none_or(|entry| sight.sees(entry)).then_some(sequence)
+    }
+
+    /// The sequence of the earliest event with this id, of which some event is kept.
+    pub(crate) fn first_use(&self, given_id: &EventId) -> Option<u64> {
+        self.given_ids.earliest(given_id)
+    }
+
+    /// An id was used at `sequence` already, by an event that is not kept.
+    pub(crate) fn note_first_use(&mut self, given_id: &EventId, sequence: u64) {
+        self.given_ids.note_earliest(given_id, sequence);
     }
 
     /// Most cursors are near the newest frame: those are found without a search.

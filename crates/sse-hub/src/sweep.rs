@@ -20,6 +20,8 @@ pub(crate) struct Rounds {
     started: Option<Instant>,
     last: Option<Instant>,
     next: usize,
+    /// Seconds that another hub had counted before this one went on in its place.
+    seconds_before: u32,
 }
 
 impl Rounds {
@@ -33,7 +35,13 @@ impl Rounds {
         let first = self.next;
         self.next = (self.next + due) % tables;
         let seconds = now.saturating_duration_since(started).as_secs();
-        (u32::try_from(seconds).unwrap_or(u32::MAX), first, due)
+        let seconds = u32::try_from(seconds).unwrap_or(u32::MAX).saturating_add(self.seconds_before);
+        (seconds, first, due)
+    }
+
+    /// Counts on from here.
+    pub(crate) fn go_on_at(&mut self, seconds: u32) {
+        self.seconds_before = seconds;
     }
 }
 

@@ -5,6 +5,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use smallvec::SmallVec;
+use sse_wire::EventId;
 
 use crate::TopicName;
 use crate::batch::Batch;
@@ -12,6 +13,7 @@ use crate::budget::Budget;
 use crate::config::{SlowPolicy, TopicPolicy};
 use crate::followers::{Follower, FollowerKind, Followers, Single};
 use crate::merge::Merge;
+use crate::moving::{MovedEvent, MovedTopic};
 use crate::place::Place;
 use crate::read::{Ahead, Read};
 use crate::registry::SelectorGroup;
@@ -241,6 +243,53 @@ impl Topic {
         };
         wakers.into_iter().for_each(Waker::wake);
         somebody_is_behind
+    }
+
+    /// What has come after `after`, for another hub; `None` if nothing has.
+    pub(crate) fn moved(&self, after: u64) -> Option<MovedTopic> {
+        let state = self.state.lock();
+        if state.ring.newest() <= after {
+            return None;
+        }
+        let Floor { sequence: floor, exact: is_floor_exact } = state.ring.floor();
+        let closed_at = match state.life {
+            Life::Closed { tick } => Some(tick),
+            Life::Open => None,
+            Life::Collected => return None,
+        };
+        let first_use = |id: &EventId| state.ring.first_use(id);
+        let events = state.ring.after(after).map(|entry| MovedEvent::of(entry, first_use)).collect();
+        Some(MovedTopic { name: self.name.clone(), floor, is_floor_exact, closed_at, events })
+    }
+
+    /// Has what another hub's topic of this name had, or what has come there since it was asked first.
+    pub(crate) fn restore(&self, moved: MovedTopic, budget: &Budget) {
+        let mut state = self.state.lock();
+        let ring = &mut state.ring;
+        if ring.newest() == 0 {
+            *ring = Ring::new(Floor { sequence: moved.floor, exact: moved.is_floor_exact });
+        } else if moved.floor > ring.newest() {
+            ring.lose_up_to(moved.floor, budget);
+        }
+        for event in moved.events {
+            if event.sequence <= ring.newest() {
+                continue;
+            }
+            let (appended_at, first_use) = (event.appended_at, event.meta.as_ref().map(|meta| meta.first_use));
+            let entry = event.into_entry();
+            if !budget.charge(entry.own_cost()) {
+                ring.lose_up_to(entry.sequence, budget);
+                continue;
+            }
+            let given_id = entry.given_id().cloned();
+            ring.push(entry, appended_at, &self.policy.ring, budget);
+            if let (Some(id), Some(first_use)) = (given_id, first_use) {
+                ring.note_first_use(&id, first_use);
+            }
+        }
+        if let Some(tick) = moved.closed_at {
+            state.life = Life::Closed { tick };
+        }
     }
 
     /// Drops what is too old. True if the topic may be forgotten then.

@@ -165,6 +165,11 @@ impl Topics {
         self.tables.iter().for_each(|table| table.raise_floors(sequence));
     }
 
+    /// Notes that a topic that is not here has had something up to this floor.
+    pub(crate) fn leave_floor(&self, name: &TopicName, floor: Floor) {
+        self.tables[self.table_of(name)].leave_floor(name, floor);
+    }
+
     /// Makes a topic that was counted.
     fn make(&self, name: &TopicName, table: usize) -> Arc<Topic> {
         let (id, policy) = (self.next_id.fetch_add(1, Ordering::Relaxed), self.policy_of(name));

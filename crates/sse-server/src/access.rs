@@ -41,7 +41,7 @@ use role::Role;
 pub(crate) use rules::KeysError;
 use rules::Rules;
 use selectors::SelectorCache;
-pub(crate) use tickets::{TicketError, Tickets};
+pub(crate) use tickets::{Ticket, TicketError, Tickets};
 pub(crate) use token::Token;
 
 /// Lets requests in.

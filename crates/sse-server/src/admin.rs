@@ -10,6 +10,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use sse_hub::PublishError;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
@@ -17,7 +18,7 @@ use crate::app::App;
 use crate::backplane::Said;
 use crate::health;
 use crate::http::{HealthRoute, Problem, ReplyBody, check_admin_host};
-use crate::listener::is_descriptor_shortage;
+use crate::listener::{is_descriptor_shortage, until_serving_again};
 use crate::reserve::Reserve;
 
 mod debug;
@@ -53,10 +54,15 @@ async fn tell_nodes(app: &App, said: Said, done: &'static str) -> Result<(), Pro
 
 /// Accepts until the future is dropped.
 pub(crate) async fn accept_loop(app: Arc<App>, listener: TcpListener) {
+    let mut phase = app.succession.watch();
     let (places, reserve) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Arc::new(Reserve::of(SCRAPES_WHILE_FULL)));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = until_serving_again(&mut phase) => continue,
+        };
+        match accepted {
             Ok((socket, _)) => {
                 let (app, reserve) = (app.clone(), reserve.clone());
                 tokio::spawn(async move {
@@ -98,6 +104,10 @@ async fn route(app: &Arc<App>, request: Request<Incoming>) -> Result<Response<Re
         return file.answer(request.method());
     }
     authorize(app, &request)?;
+    if app.succession.is_over() {
+        // What is said or done here would concern nobody any more.
+        return Err(PublishError::Elsewhere.into());
+    }
     if let Some(id) = request.uri().path().strip_prefix("/api/subscribers/") {
         return subscribers::answer_one(app, &request, id).await;
     }

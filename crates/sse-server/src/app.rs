@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use metrics_exporter_prometheus::PrometheusHandle;
 use parking_lot::RwLock;
 use sse_hub::{
-    DiskLog, Hub, HubConfig, LagBounds, LogContents, Publication, PublishError, Receipt, RingBounds, Selector,
+    DiskLog, Epoch, Hub, HubConfig, LagBounds, LogContents, Publication, PublishError, Receipt, RingBounds, Selector,
     SlowPolicy, Submission, TopicName, TopicPolicy,
 };
 use tokio::sync::watch;
@@ -33,6 +33,7 @@ use crate::signals::Signals;
 use crate::stream::body::BodyLanes;
 use crate::tls::Tls;
 use crate::trace::Tracer;
+use crate::upgrade::{Passage, Succession};
 use crate::vital::Vitals;
 use crate::writer::{WriterSettings, Writers};
 
@@ -67,6 +68,9 @@ pub(crate) struct App {
     /// Who follows what, where that is told.
     pub(crate) presence: Option<Arc<Presence>>,
     pub(crate) user_agents: Interner,
+    /// How far this process is on its way to be succeeded.
+    pub(crate) succession: Succession,
+    pub(crate) passage: Passage,
     /// The window of the drain, once it has begun.
     pub(crate) drain: watch::Sender<Option<Duration>>,
     pub(crate) metrics: Option<PrometheusHandle>,
@@ -81,15 +85,21 @@ pub(crate) struct App {
 }
 
 impl App {
+    /// With an epoch, its history goes on, if the hub keeps it in memory.
+    ///
     /// # Errors
     /// When the system gives no random number, thread or poller.
     pub(crate) fn new(
         config: Config,
         opened: Option<(Arc<DiskLog>, LogContents)>,
         metrics: Option<PrometheusHandle>,
+        epoch: Option<Epoch>,
     ) -> io::Result<Arc<Self>> {
         let (signals, vitals) = (Signals::new(), Vitals::default());
         let mut builder = Hub::builder().config(hub_config(&config));
+        if let Some(epoch) = epoch {
+            builder = builder.epoch(epoch);
+        }
         let log = opened.map(|(log, contents)| {
             let durability = event_log::durability(&config);
             builder = std::mem::take(&mut builder).log(log.clone(), contents, durability);
@@ -129,6 +139,8 @@ impl App {
             bodies: Bodies::default(),
             presence,
             user_agents: Interner::default(),
+            succession: Succession::default(),
+            passage: Passage::default(),
             drain: watch::Sender::new(None),
             metrics,
             admin: Desk::default(),
@@ -161,7 +173,7 @@ impl App {
 
     /// Why no further stream is taken of this client, if none is.
     pub(crate) fn busy(&self, carrier: &Carrier) -> Option<Busy> {
-        if self.is_draining() {
+        if self.is_draining() || self.succession.is_over() {
             return Some(Busy::Draining);
         }
         if self.backplane.as_ref().is_some_and(|backplane| backplane.node.state() == backplane::State::Beginning) {
@@ -173,14 +185,26 @@ impl App {
         })
     }
 
-    /// Publishes to the hub; how long the event takes to its followers is measured.
-    pub(crate) fn submit(&self, publication: Publication) -> Submission {
+    /// Publishes to the hub; how long the event takes to its followers is measured. While another process takes over this waits,
+    /// and then goes there.
+    pub(crate) async fn submit(&self, publication: Publication) -> Submission {
+        let way = self.passage.enter().await;
+        if let Some(successor) = way.clone() {
+            drop(way);
+            let outcome = successor.publish(vec![publication]).await.pop();
+            return Submission::known(outcome.unwrap_or(Err(PublishError::Elsewhere)));
+        }
         let now = Instant::now();
         publishing(now, || self.hub.submit(publication.began_at(now)))
     }
 
     /// Publishes a batch in its order, up to the first that is refused.
-    pub(crate) fn submit_all(&self, publications: Vec<Publication>) -> Vec<Submission> {
+    pub(crate) async fn submit_all(&self, publications: Vec<Publication>) -> Vec<Submission> {
+        let way = self.passage.enter().await;
+        if let Some(successor) = way.clone() {
+            drop(way);
+            return successor.publish(publications).await.into_iter().map(Submission::known).collect();
+        }
         let now = Instant::now();
         let publications = publications.into_iter().map(|publication| publication.began_at(now)).collect();
         publishing(now, || self.hub.submit_all(publications))
@@ -191,7 +215,7 @@ impl App {
     /// # Errors
     /// As the hub's.
     pub(crate) async fn close(&self, topic: &TopicName) -> Result<Receipt, PublishError> {
-        self.submit(Publication::end_of(topic.clone())).await
+        self.submit(Publication::end_of(topic.clone())).await.await
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -292,7 +292,9 @@ pub(crate) async fn serve(
                     state.drain_stream(&app);
                 }
                 // hyper closes a connection that has sent nothing yet; its first request is to be answered all the same.
-                if is_draining && !is_last && !state.is_new() {
+                // Where another process serves, one that is idle stays: a request may be on its way, and is answered as the last.
+                let may_close = !app.succession.is_over() || state.has_stream();
+                if is_draining && may_close && !is_last && !state.is_new() {
                     is_last = true;
                     Pin::new(&mut connection).graceful_shutdown();
                 }
@@ -304,7 +306,7 @@ pub(crate) async fn serve(
                     is_stream = true;
                     Pin::new(&mut connection).graceful_shutdown();
                 }
-                if is_draining && !is_last && !state.is_new() {
+                if is_draining && may_close && !is_last && !state.is_new() {
                     cx.waker().wake_by_ref();
                 }
                 if let Some(plan) = state.take_plan() {
@@ -381,7 +383,7 @@ mod tests {
         let limits = Limits::new(&Config::for_memory(1 << 30));
         let permit = ConnectionGauge::new(1).enter(&limits, [127, 0, 0, 1].into()).unwrap();
         let state = ConnectionState::new(([127, 0, 0, 1], 1).into(), permit);
-        let app = App::new(Config::for_memory(1 << 30), None, None).unwrap();
+        let app = App::new(Config::for_memory(1 << 30), None, None, None).unwrap();
         let options = SubscribeOptions::topic(TopicName::parse("a").unwrap()).from(Start::Live);
         let stream = Arc::new(Mutex::new(BodyStream::new(&app, app.hub.subscribe(options).unwrap(), None)));
         state.request_begins();

@@ -72,7 +72,8 @@ pub(crate) async fn handle(
     };
     span.iter().for_each(|span| span.answered(response.status()));
     origin::add_cors(response.headers_mut(), origin.as_ref(), &app.config());
-    if carrier.is_surplus_connection() {
+    let is_of_old = app.succession.is_over() && matches!(carrier, Carrier::Connection(_));
+    if is_of_old || carrier.is_surplus_connection() {
         // Its place is for the next one to be told the same.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }

@@ -59,6 +59,20 @@ impl Inherited {
         Ok(inherited)
     }
 
+    /// Those of a process that this one succeeds.
+    pub(crate) fn passed_on(
+        addrs: &[SocketAddr],
+        public: Vec<TcpListener>,
+        admin: Option<(SocketAddr, TcpListener)>,
+    ) -> Self {
+        Self { public: addrs.iter().copied().zip(public).collect(), admin }
+    }
+
+    /// Whether there is any.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.public.is_empty() && self.admin.is_none()
+    }
+
     fn add(&mut self, name: &str, descriptor: OwnedFd) -> Result<(), InheritError> {
         let addr = listening_at(&descriptor).ok_or_else(|| InheritError::NotListening(name.to_owned()))?;
         let listener = (addr, TcpListener::from(descriptor));
@@ -77,15 +91,18 @@ impl Inherited {
         public.chain(self.admin.iter().map(|(addr, _)| ("admin_listen", *addr))).collect()
     }
 
-    /// The public listener at an address, if there is one.
+    /// The public listener at an address, if there is one. Port 0 is any port.
     pub(crate) fn take_public(&mut self, addr: SocketAddr) -> Option<TcpListener> {
-        let index = self.public.iter().position(|(at, _)| *at == addr)?;
+        let is_any = |at: &SocketAddr| addr.port() == 0 && at.ip() == addr.ip();
+        let exactly = self.public.iter().position(|(at, _)| *at == addr);
+        let index = exactly.or_else(|| self.public.iter().position(|(at, _)| is_any(at)))?;
         Some(self.public.swap_remove(index).1)
     }
 
-    /// The admin listener.
-    pub(crate) fn take_admin(&mut self) -> Option<TcpListener> {
-        self.admin.take().map(|(_, listener)| listener)
+    /// The admin listener, if it is at this address.
+    pub(crate) fn take_admin(&mut self, addr: SocketAddr) -> Option<TcpListener> {
+        let fits = |at: &SocketAddr| *at == addr || (addr.port() == 0 && at.ip() == addr.ip());
+        self.admin.take_if(|(at, _)| fits(at)).map(|(_, listener)| listener)
     }
 }
 
@@ -118,9 +135,9 @@ mod tests {
         }
         let keys: Vec<&str> = inherited.settings().into_iter().map(|(key, _)| key).collect();
         assert_eq!(keys, ["listen", "listen", "listen", "admin_listen"]);
-        let second = inherited.settings()[1].1;
+        let (second, admin) = (inherited.settings()[1].1, inherited.settings()[3].1);
         assert_eq!(inherited.take_public(second).unwrap().local_addr().unwrap(), second);
-        assert!(inherited.take_public(second).is_none() && inherited.take_admin().is_some());
+        assert!(inherited.take_public(second).is_none() && inherited.take_admin(admin).is_some());
     }
 
     #[test]

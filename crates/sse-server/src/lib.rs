@@ -64,6 +64,7 @@ mod stream;
 mod tls;
 mod trace;
 mod transport;
+mod upgrade;
 mod vital;
 mod writer;
 
@@ -77,3 +78,4 @@ pub use config::{
 pub use inherited::{InheritError, Inherited};
 pub use server::{Addresses, RunError, Server, StartError};
 pub use signals::HISTOGRAM_BUCKETS;
+pub use upgrade::{LinkError, Predecessor, TakeOverError};

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Poll;
@@ -12,11 +13,13 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::app::App;
 use crate::arrival;
 use crate::late_socket::LateSocket;
 use crate::reserve::Reserve;
+use crate::upgrade::Phase;
 
 /// Connections that may wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -63,6 +66,14 @@ impl PublicListener {
     /// When the system does not tell.
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.get_ref().local_addr()
+    }
+
+    /// Its socket once more.
+    ///
+    /// # Errors
+    /// When the system has no descriptor left.
+    pub(crate) fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.0.get_ref().as_fd().try_clone_to_owned()
     }
 
     async fn accept(&self) -> io::Result<(LateSocket, SocketAddr)> {
@@ -145,10 +156,16 @@ fn defer(_listener: &std::net::TcpListener) -> io::Result<()> {
 
 /// Accepts until the future is dropped.
 pub(crate) async fn accept_loop(app: Arc<App>, listener: PublicListener) {
+    let mut phase = app.succession.watch();
     let spare = Reserve::of(1);
     let mut pause = PAUSE_MIN;
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            biased;
+            accepted = listener.accept() => accepted,
+            () = until_serving_again(&mut phase) => continue,
+        };
+        match accepted {
             Ok((socket, remote_addr)) => {
                 pause = PAUSE_MIN;
                 begin(&app, socket, remote_addr).await;
@@ -166,6 +183,13 @@ pub(crate) async fn accept_loop(app: Arc<App>, listener: PublicListener) {
             }
         }
     }
+}
+
+/// Completes once this process serves again, if it stops doing so: who comes meanwhile waits with the kernel.
+pub(crate) async fn until_serving_again(phase: &mut watch::Receiver<Phase>) {
+    // Its sender lives as long as the app.
+    let _ = phase.wait_for(|phase| *phase != Phase::Serving).await;
+    let _ = phase.wait_for(|phase| *phase == Phase::Serving).await;
 }
 
 async fn begin(app: &Arc<App>, socket: LateSocket, remote_addr: SocketAddr) {

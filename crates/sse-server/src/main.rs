@@ -9,7 +9,7 @@ use anyhow::Context;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sse_server::{
-    Addresses, Command, Config, ConfigError, Inherited, Reloader, Server, logging, memory, service_manager,
+    Addresses, Command, Config, ConfigError, Inherited, Predecessor, Reloader, Server, logging, memory, service_manager,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         Command::Health(args) => sse_server::client::health(&args),
         Command::Token(args) => sse_server::client::token(&args).and_then(|token| print(&format!("{token}\n"))),
         Command::Log(args) => sse_server::client::log(&args),
+        Command::Upgrade(config) => upgrade(&config),
         Command::Serve(config) => serve(*config, sockets, reloader),
     };
     match done {
@@ -79,8 +80,21 @@ fn serve(config: Config, sockets: Inherited, reloader: Reloader) -> anyhow::Resu
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
     runtime.block_on(async {
         let ready_file = config.ready_file.clone();
-        let server = Server::bind_with(config, sockets, Some(metrics))?;
-        let server = server.reload_from(reloader).context("watching for SIGHUP")?;
+        let upgrade_socket = config.upgrade_socket.clone();
+        let predecessor = Predecessor::find(&config).context("asking the running server")?;
+        let is_successor = predecessor.is_some();
+        let server = match predecessor {
+            Some(predecessor) => succeed(config, predecessor, metrics)?,
+            None => Server::bind_with(config, sockets, Some(metrics))?,
+        };
+        let mut server = server.reload_from(reloader).context("watching for SIGHUP")?;
+        if let Some(path) = &upgrade_socket {
+            match server.succeeded_at(path).context("listening at the upgrade socket") {
+                // Nobody else has the streams any more.
+                Err(error) if is_successor => tracing::error!("no successor can take over: {error:#}"),
+                listening => listening?,
+            }
+        }
         let settings = server.settings();
         let addresses = server.addresses().context("reading the listeners' addresses")?;
         announce(&addresses, ready_file.as_deref())?;
@@ -96,6 +110,24 @@ fn serve(config: Config, sockets: Inherited, reloader: Reloader) -> anyhow::Resu
     // Whatever still runs holds nothing that matters.
     runtime.shutdown_background();
     Ok(())
+}
+
+/// Has the server that runs succeeded by a new process with the arguments that it was started with.
+fn upgrade(config: &Config) -> anyhow::Result<()> {
+    let path =
+        config.upgrade_socket.as_deref().context("no upgrade_socket is set, at which a server could be asked")?;
+    Predecessor::replace(path).context("asking the running server")?;
+    print("another process serves now\n")
+}
+
+/// Takes the place of a server that runs. Where the service manager had opened its listeners, no setting names them.
+fn succeed(config: Config, predecessor: Predecessor, metrics: PrometheusHandle) -> anyhow::Result<Server> {
+    let sockets = predecessor.settings();
+    let config = match (sockets.is_empty(), Config::load_process(&sockets)?) {
+        (false, (Command::Serve(config), _)) => *config,
+        _ => config,
+    };
+    Ok(Server::succeed(config, predecessor, Some(metrics))?)
 }
 
 /// Every stream is a descriptor: takes all that the system allows this process.

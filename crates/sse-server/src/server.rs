@@ -3,13 +3,16 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use sse_hub::OpenLogError;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use crate::admin;
@@ -24,7 +27,17 @@ use crate::logging;
 use crate::memory;
 use crate::reload::Reloading;
 use crate::service_manager::Watchdog;
+use crate::upgrade::{Handles, Keeps, Link, Predecessor, TakeOverError, Upgrades, serve_passed_on};
 use crate::writer::Writers;
+
+/// Where a server with these settings keeps its events.
+pub(crate) fn keeps(config: &Config) -> Keeps {
+    match (&config.data_dir, &config.backplane) {
+        (Some(_), _) => Keeps::Log,
+        (None, Some(_)) => Keeps::Engine,
+        (None, None) => Keeps::Memory,
+    }
+}
 
 /// How often the hub is told the time.
 const SWEEP_EVERY: Duration = Duration::from_millis(250);
@@ -47,6 +60,11 @@ pub struct Server {
     app: Arc<App>,
     public: Vec<PublicListener>,
     admin: Option<TcpListener>,
+    /// The service manager opened the listeners.
+    are_activated: bool,
+    /// From a predecessor, which is still given events to publish.
+    passed_on: Option<Link>,
+    upgrades: Option<Upgrades>,
     reloading: Option<Reloading>,
 }
 
@@ -74,6 +92,9 @@ pub enum StartError {
     /// The data directory cannot be used.
     #[error("cannot open the log")]
     Log(#[from] OpenLogError),
+    /// A server that runs was not taken over.
+    #[error("cannot go on in the place of the running server")]
+    TakeOver(#[from] TakeOverError),
     /// The system gives no random number, thread or poller.
     #[error("cannot set up the server")]
     Setup(#[source] io::Error),
@@ -102,21 +123,61 @@ impl Server {
     /// A [`StartError`].
     pub fn bind_with(
         config: Config,
-        mut sockets: Inherited,
+        sockets: Inherited,
         metrics: Option<PrometheusHandle>,
     ) -> Result<Self, StartError> {
+        Self::bind_as(config, sockets, metrics, None)
+    }
+
+    /// As [`Self::bind_with`], but in the place of a server that runs: with its listeners, and what it has.
+    ///
+    /// # Errors
+    /// A [`StartError`]; then that server goes on, unless it held a data directory.
+    pub fn succeed(
+        config: Config,
+        mut predecessor: Predecessor,
+        metrics: Option<PrometheusHandle>,
+    ) -> Result<Self, StartError> {
+        let sockets = predecessor.listeners();
+        predecessor.vacate()?;
+        let mut server = Self::bind_as(config, sockets, metrics, Some(&predecessor))?;
+        server.passed_on = predecessor.take_over(&server.app)?;
+        Ok(server)
+    }
+
+    fn bind_as(
+        config: Config,
+        mut sockets: Inherited,
+        metrics: Option<PrometheusHandle>,
+        predecessor: Option<&Predecessor>,
+    ) -> Result<Self, StartError> {
         let failed = |addr: SocketAddr| move |source: io::Error| StartError::Bind { addr, source };
+        let are_activated = predecessor.map_or(!sockets.is_empty(), Predecessor::is_activated);
         let mut public = |&addr: &SocketAddr| {
             let listener = sockets.take_public(addr).map_or_else(|| PublicListener::bind(addr), PublicListener::adopt);
             listener.map_err(failed(addr))
         };
         let public = config.listen.iter().map(&mut public).collect::<Result<_, _>>()?;
         let mut admin =
-            |addr| sockets.take_admin().map_or_else(|| listener::bind(addr), listener::adopt).map_err(failed(addr));
+            |addr| sockets.take_admin(addr).map_or_else(|| listener::bind(addr), listener::adopt).map_err(failed(addr));
         let admin = config.admin_listen.map(&mut admin).transpose()?;
         let log = event_log::open(&config)?;
-        let app = App::new(config, log, metrics).map_err(StartError::Setup)?;
-        Ok(Self { app, public, admin, reloading: None })
+        let epoch = predecessor.and_then(Predecessor::epoch);
+        let app = App::new(config, log, metrics, epoch).map_err(StartError::Setup)?;
+        Ok(Self { app, public, admin, are_activated, passed_on: None, upgrades: None, reloading: None })
+    }
+
+    /// Has it hand over to a successor that asks at this path.
+    ///
+    /// # Errors
+    /// When the path cannot be listened at.
+    pub fn succeeded_at(&mut self, path: &Path) -> io::Result<()> {
+        program();
+        let duplicate = |listener: &TcpListener| listener.as_fd().try_clone_to_owned();
+        let public = self.public.iter().map(PublicListener::duplicate);
+        let handles = Handles::of(public, self.admin.as_ref().map(duplicate), self.are_activated)?;
+        self.upgrades = Some(Upgrades::listen(path, handles)?);
+        Ok(())
     }
 
     /// Has it reload its settings from where they came from: on SIGHUP, and when a file of theirs changes.
@@ -150,7 +211,11 @@ impl Server {
     /// # Errors
     /// A [`RunError`], at once: streams are cut, and whoever watches over the process starts it anew.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        let Self { app, public, admin, reloading } = self;
+        let Self { app, public, admin, passed_on, upgrades, reloading, .. } = self;
+        if let Some(link) = passed_on {
+            let (app, runtime) = (app.clone(), Handle::current());
+            tokio::task::spawn_blocking(move || serve_passed_on(&app, link, &runtime));
+        }
         let (mut tasks, mut accepting) = (JoinSet::new(), JoinSet::new());
         for listener in public {
             accepting.spawn(listener::accept_loop(app.clone(), listener));
@@ -171,15 +236,24 @@ impl Server {
         if let Some(reloading) = reloading {
             tasks.spawn(reloading.run(app.clone()));
         }
+        let mut upgrading = JoinSet::new();
+        if let Some(upgrades) = upgrades {
+            upgrading.spawn(upgrades.run(app.clone()));
+        }
         let outcome = tokio::select! {
-            () = shutdown => Ok(()),
+            () = shutdown => Ok(app.config().drain_window),
+            window = app.succession.over() => Ok(window),
             thread = app.vitals.failed() => Err(RunError { part: thread }),
             // They go on for ever.
             _ = tasks.join_next() => Err(RunError { part: "a task".to_owned() }),
             _ = accepting.join_next() => Err(RunError { part: "a listener".to_owned() }),
         };
-        if outcome.is_ok() {
-            drain(&app, accepting).await;
+        if !app.succession.is_over() {
+            // No successor takes over what ends.
+            upgrading.shutdown().await;
+        }
+        if let Ok(window) = outcome {
+            drain(&app, window, accepting).await;
         }
         tasks.shutdown().await;
         let stopping = tokio::task::spawn_blocking(move || {
@@ -195,12 +269,17 @@ impl Server {
         });
         // A writer that panicked has been logged.
         let _ = stopping.await;
-        outcome
+        outcome.map(|_| ())
     }
 }
 
-async fn drain(app: &App, mut accepting: JoinSet<()>) {
-    let window = app.config().drain_window;
+/// The program that runs, as it was called at the start: by now another may have its place.
+pub(crate) fn program() -> Option<&'static PathBuf> {
+    static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
+    PROGRAM.get_or_init(|| std::env::current_exe().ok()).as_ref()
+}
+
+async fn drain(app: &App, window: Duration, mut accepting: JoinSet<()>) {
     let open = app.connections.open();
     // First the state, then the word for it: who reads the log finds the server as it says.
     app.drain.send_replace(Some(window));

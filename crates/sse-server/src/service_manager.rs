@@ -34,6 +34,13 @@ pub fn stopping(within: Duration) {
     tell(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(microseconds), NotifyState::Status(&status)]);
 }
 
+/// Another process goes on as the service. It says itself when it is ready.
+pub(crate) fn succeeded_by(process: rustix::process::Pid) {
+    if let Ok(process) = u32::try_from(process.as_raw_nonzero().get()) {
+        tell(&[NotifyState::MainPid(process)]);
+    }
+}
+
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(%error, "cannot notify the service manager");

@@ -389,6 +389,12 @@ impl From<SocketAddr> for RemoteAddr {
     }
 }
 
+impl From<RemoteAddr> for SocketAddr {
+    fn from(addr: RemoteAddr) -> Self {
+        Self::new(addr.ip, addr.port)
+    }
+}
+
 impl fmt::Display for RemoteAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.port {

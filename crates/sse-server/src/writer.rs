@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::signals::Signals;
 use crate::stream::{Source, StreamPlan};
 use crate::transport::RawTransport;
+use crate::upgrade::{Link, LinkError};
 use crate::vital::Vitals;
 
 mod behind;
@@ -33,6 +34,7 @@ mod gzip;
 mod lane;
 mod logged;
 mod news;
+mod passing;
 mod round;
 mod secure;
 mod thread;
@@ -40,6 +42,8 @@ mod wheel;
 
 pub(crate) use errand::Errand;
 use news::NewsBox;
+use passing::Passing;
+pub(crate) use passing::{Adopted, Passed};
 use thread::WriterThread;
 
 /// Commands that may wait for a writer. At the bound a new stream waits, and then is turned away.
@@ -53,6 +57,10 @@ const FOLLOWERS_TOGETHER: usize = 256;
 #[derive(Debug)]
 pub(crate) enum Command {
     Join(Box<Joining>),
+    /// Go on with a stream that another process had.
+    Adopt(Box<(Adopted, Seat)>),
+    /// Send all streams to another process, which may take them.
+    Pass(Box<Passing>),
     /// End every stream, evenly over this time.
     Drain(Duration),
     /// End the streams whose tokens were revoked.
@@ -151,6 +159,34 @@ impl Writers {
         }
     }
 
+    /// Goes on with a stream that another process had; false if its writer is too busy for too long.
+    pub(crate) fn adopt(&self, adopted: Adopted) -> bool {
+        let (seat, _) = self.placement.seat(Some(adopted.feed.topic().clone()));
+        let handle = &self.handles[seat.writer];
+        let told = handle.commands.send_timeout(Command::Adopt(Box::new((adopted, seat))), JOIN_PATIENCE).is_ok();
+        handle.news.wake();
+        told
+    }
+
+    /// Has every writer send its streams over the link, and stand still until it is decided whose they are.
+    ///
+    /// # Errors
+    /// When one could not send them in time; then all go on.
+    pub(crate) fn pass(&self, link: &Arc<Mutex<Link>>, within: Duration) -> Result<Frozen, LinkError> {
+        let deadline = Instant::now() + within;
+        let mut frozen = Frozen { writers: Vec::new(), streams: 0 };
+        for handle in &self.handles {
+            let ((sent, streams), (taken, decision)) = (bounded(1), bounded(1));
+            let passing = Passing { link: link.clone(), sent, taken: decision };
+            let command = Command::Pass(Box::new(passing));
+            handle.commands.send_deadline(command, deadline).map_err(|_| LinkError::TooSlow)?;
+            handle.news.wake();
+            frozen.writers.push(taken);
+            frozen.streams += streams.recv_deadline(deadline).map_err(|_| LinkError::TooSlow)??;
+        }
+        Ok(frozen)
+    }
+
     /// Ends every stream evenly over `window`.
     pub(crate) fn drain(&self, window: Duration) {
         self.tell_all(|| Command::Drain(window));
@@ -199,6 +235,26 @@ impl Writers {
             }
             handle.news.wake();
         }
+    }
+}
+
+/// Writers that stand still; dropped, they go on as if nothing had been.
+#[derive(Debug)]
+pub(crate) struct Frozen {
+    writers: Vec<Sender<()>>,
+    streams: usize,
+}
+
+impl Frozen {
+    /// How many streams were sent.
+    pub(crate) fn streams(&self) -> usize {
+        self.streams
+    }
+
+    /// Those that were sent are another process's: the writers forget them, and go on with the others.
+    pub(crate) fn release(self) {
+        // A writer that does not wait any more has panicked.
+        self.writers.iter().for_each(|taken| _ = taken.send(()));
     }
 }
 

@@ -14,7 +14,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 pub const PATHS: [(&str, &[&str]); 2] = [("writer", &[]), ("body", &["--writers=off"])];
 
 /// One row's surroundings.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Bench {
     row: &'static str,
     dir: PathBuf,

@@ -149,6 +149,11 @@ impl Server {
         drop(self.process);
     }
 
+    /// Whether it ends by itself within `limit`, and well.
+    pub fn has_ended_well(mut self, limit: Duration) -> Result<bool> {
+        Ok(self.process.ended_within(limit)?.is_some_and(|status| status.success()))
+    }
+
     /// Asks it to end, as an operator would.
     pub fn terminate(self) -> Result<Ending> {
         self.process.terminate();

@@ -46,7 +46,8 @@ impl Answer {
 }
 
 impl Submission {
-    pub(crate) fn known(outcome: Outcome) -> Self {
+    /// One of which it is known already what became of it: a host's that publishes elsewhere.
+    pub fn known(outcome: Outcome) -> Self {
         Self(State::Known(Some(outcome)))
     }
 

@@ -93,6 +93,26 @@ fn encode(form: &Form<'_>) -> Bytes {
     serde_json::to_vec(form).expect("a struct of strings and JSON has a JSON form").into()
 }
 
+impl Publication {
+    /// The event as JSON, for another process that publishes it in the place of this one. It is without its key.
+    pub fn to_json(&self) -> Bytes {
+        encode_event(self, 0)
+    }
+
+    /// The event that [`to_json`](Self::to_json) has made JSON of.
+    ///
+    /// # Errors
+    /// An [`EntryError`].
+    pub fn from_json(json: &[u8]) -> Result<Self, EntryError> {
+        let bounds = EntryBounds { bytes_max: usize::MAX, event_bytes_max: usize::MAX, topics_max: usize::MAX };
+        match read(json, bounds)?.content {
+            SharedContent::Event(event) => Ok(event.0),
+            SharedContent::Missed { error, .. } => Err(error),
+            SharedContent::Note(_) => Err(wrong("it is a note")),
+        }
+    }
+}
+
 /// What an entry may have.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct EntryBounds {

@@ -24,7 +24,7 @@ pub(crate) struct Ticket {
     pub(crate) token: Arc<Token>,
     /// What may be followed with it.
     pub(crate) topics: Arc<[TopicName]>,
-    ends_at: Instant,
+    pub(crate) ends_at: Instant,
 }
 
 /// The tickets that were given out and neither used nor over.
@@ -86,6 +86,21 @@ impl Tickets {
         kept.order.push_back((ticket.ends_at, name.clone()));
         kept.tickets.insert(name.clone(), ticket);
         Ok(name)
+    }
+
+    /// Those that are neither used nor over, in the order of their ends: for a process that goes on in the place of this one.
+    pub(crate) fn all(&self, now: Instant) -> Vec<(Box<str>, Ticket)> {
+        let kept = self.kept.lock();
+        let whole = |(_, name): &(Instant, Box<str>)| Some((name.clone(), kept.tickets.get(name)?.clone()));
+        kept.order.iter().filter_map(whole).filter(|(_, ticket)| ticket.ends_at > now).collect()
+    }
+
+    /// Goes on with a ticket that another process has given, in the order of their ends.
+    pub(crate) fn take_over(&self, name: Box<str>, ticket: Ticket) {
+        let mut kept = self.kept.lock();
+        kept.topic_bytes += ticket.topic_bytes();
+        kept.order.push_back((ticket.ends_at, name.clone()));
+        kept.tickets.insert(name, ticket);
     }
 
     /// What the ticket stands for, and takes it.

@@ -24,6 +24,8 @@ pub enum Command {
     CheckConfig(Box<Config>),
     /// Print the resolved settings: [`Config::to_toml`].
     PrintConfig(Box<Config>),
+    /// Have the server that runs with these settings succeeded by a new process.
+    Upgrade(Box<Config>),
     /// Publish to a server.
     Publish(PublishArgs),
     /// Follow a server.
@@ -48,6 +50,7 @@ pub(super) enum SettingsCommand {
     Serve,
     CheckConfig,
     PrintConfig,
+    Upgrade,
 }
 
 impl SettingsCommand {
@@ -57,12 +60,25 @@ impl SettingsCommand {
             Self::Serve => Command::Serve(config),
             Self::CheckConfig => Command::CheckConfig(config),
             Self::PrintConfig => Command::PrintConfig(config),
+            Self::Upgrade => Command::Upgrade(config),
         }
     }
 }
 
-pub(super) const COMMANDS: [&str; 11] =
-    ["serve", "check-config", "config", "publish", "subscribe", "health", "token", "top", "log", "completions", "man"];
+pub(super) const COMMANDS: [&str; 12] = [
+    "serve",
+    "check-config",
+    "config",
+    "upgrade",
+    "publish",
+    "subscribe",
+    "health",
+    "token",
+    "top",
+    "log",
+    "completions",
+    "man",
+];
 
 /// What the command line says.
 pub(super) enum Parsed {
@@ -209,6 +225,12 @@ pub(super) fn program() -> Clap {
                 .next_line_help(true)
                 .args(settings()),
         )
+        .subcommand(
+            Clap::new("upgrade")
+                .about("Have the server at the upgrade socket start a new process, and hand everything over to it")
+                .next_line_help(true)
+                .args(settings()),
+        )
         .subcommands(client_command::commands())
         .subcommand(log_command::command())
         .subcommands(manual::commands())
@@ -253,6 +275,7 @@ fn read(matches: &ArgMatches, faults: &mut Vec<Fault>) -> Parsed {
         },
         "check-config" => Ok(SettingsCommand::CheckConfig),
         "config" => Ok(SettingsCommand::PrintConfig),
+        "upgrade" => Ok(SettingsCommand::Upgrade),
         _ => Ok(SettingsCommand::Serve),
     };
     let mut levels = vec![matches];

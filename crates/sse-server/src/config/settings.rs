@@ -43,6 +43,9 @@ settings! {
         tls_key: Option<PathBuf> = nothing(), restart;
         /// Written once the server listens: `{"listen":["127.0.0.1:41234"],"admin":"127.0.0.1:41235"}`.
         ready_file: Option<PathBuf> = nothing(), restart;
+        /// A Unix socket at which a server that is to go on in the place of this one takes everything over: listeners, history and
+        /// streams. One that finds another there at its start does so itself.
+        upgrade_socket: Option<PathBuf> = nothing(), restart;
         /// Listener for metrics, health and administration; `off` for none. Off loopback it needs a token.
         admin_listen: Option<SocketAddr> = default("127.0.0.1:8081"), restart;
         /// What the admin listener asks for as a bearer token; off loopback at least 16 characters.

@@ -59,7 +59,7 @@ pub(super) async fn publish_body(
         if fields.private {
             publication = publication.private();
         }
-        let submission = app.submit(attempt.mark(publication, 0));
+        let submission = app.submit(attempt.mark(publication, 0)).await;
         drop(share);
         Ok(json(&Answer::of(app, &submission.await?)))
     };
@@ -213,7 +213,7 @@ async fn publish_all(
     let (publications, by_line): (Vec<(usize, Publication)>, bool) = match publications {
         Publications::One(publication) => {
             check_grant(access, publication.topics())?;
-            let submission = app.submit(attempt.mark(publication, 0));
+            let submission = app.submit(attempt.mark(publication, 0)).await;
             drop(share);
             return Ok(json(&Answer::of(app, &submission.await?)));
         }
@@ -229,7 +229,7 @@ async fn publish_all(
     }
     let (places, publications): (Vec<usize>, Vec<Publication>) = publications.into_iter().unzip();
     let marked = publications.into_iter().enumerate().map(|(place, publication)| attempt.mark(publication, place));
-    let submitted = app.submit_all(marked.collect());
+    let submitted = app.submit_all(marked.collect()).await;
     drop(share);
     let mut answers: Vec<Answer> = Vec::with_capacity(submitted.len());
     for (at, submission) in places.into_iter().zip(submitted) {

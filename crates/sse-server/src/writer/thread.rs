@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
+use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
@@ -159,6 +160,11 @@ impl WriterThread {
         while self.now.elapsed() < SLICE {
             match self.commands.try_recv() {
                 Ok(Command::Join(joining)) => self.join(*joining),
+                Ok(Command::Adopt(adopted)) => {
+                    let (adopted, seat) = *adopted;
+                    self.adopt(adopted, seat);
+                }
+                Ok(Command::Pass(passing)) => self.pass(&passing),
                 Ok(Command::Drain(window)) => self.drain(window),
                 Ok(Command::EndRevoked) => self.end_revoked(),
                 Ok(Command::Run(errand)) => self.take_errand(*errand),
@@ -171,9 +177,22 @@ impl WriterThread {
         }
     }
 
+    pub(super) fn register(&self, socket: &mut TcpStream, token: Token, interest: Interest) -> io::Result<()> {
+        self.poll.registry().register(socket, token, interest)
+    }
+
+    pub(super) fn deregister(&self, socket: &mut TcpStream) -> io::Result<()> {
+        self.poll.registry().deregister(socket)
+    }
+
+    pub(super) fn next_generation(&mut self) -> u32 {
+        self.generation = self.generation.wrapping_add(1);
+        self.generation
+    }
+
     fn join(&mut self, joining: Joining) {
         let Joining { transport: RawTransport { socket, tls }, mut plan, seat, followers } = joining;
-        let mut socket = mio::net::TcpStream::from_std(socket);
+        let mut socket = TcpStream::from_std(socket);
         let key = self.entries.vacant_key();
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = self.poll.registry().register(&mut socket, Token(key), interest) {

@@ -53,3 +53,4 @@ mod tickets;
 mod tls;
 mod traces;
 mod unheard;
+mod upgrade;

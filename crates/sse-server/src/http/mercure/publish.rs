@@ -38,7 +38,7 @@ pub(super) async fn publish(
         let publication = Form::parse(&body)?.into_publication()?;
         check_topics(&access, publication.topics())?;
         drop(body);
-        let submission = app.submit(attempt.mark(publication, 0));
+        let submission = app.submit(attempt.mark(publication, 0)).await;
         drop(share);
         Ok(text(submission.await?.id()))
     };

@@ -1,0 +1,320 @@
+//! The process that serves, and hands over.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::net::UnixListener;
+use tokio::runtime::Handle;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::forms;
+use super::link::{Link, LinkError};
+use super::message::{Keeps, Message, TopicForm, VERSION, Welcome};
+use super::passage::{Phase, Successor};
+use crate::app::App;
+use crate::server::keeps;
+use crate::service_manager;
+
+/// A greeting is short.
+const GREETING_MAX: Duration = Duration::from_secs(5);
+/// To copy what the rings hold; the successor's own start is part of it. Nobody waits meanwhile.
+const COPY_MAX: Duration = Duration::from_secs(120);
+/// The switch itself, in which streams stand still: beyond it the incumbent goes on.
+const SWITCH_MAX: Duration = Duration::from_secs(3);
+/// Streams of a data directory's holder end in this time, as the successor waits for the directory.
+const DIRECTORY_WINDOW_MAX: Duration = Duration::from_secs(2);
+/// Bytes of events in one message, unless one alone has more.
+const TOPICS_BYTES_MAX: usize = 1 << 20;
+/// Topics in one message.
+const TOPICS_MAX: usize = 1_000;
+/// A successor that somebody asked for has this long to have everything.
+const START_MAX: Duration = Duration::from_secs(180);
+
+/// The listeners once more, for a successor.
+#[derive(Debug)]
+pub(crate) struct Handles {
+    pub(crate) public: Vec<(SocketAddr, StdListener)>,
+    pub(crate) admin: Option<(SocketAddr, StdListener)>,
+    pub(crate) are_activated: bool,
+}
+
+/// What waits for successors.
+#[derive(Debug)]
+pub(crate) struct Upgrades {
+    socket: UnixListener,
+    handles: Arc<Handles>,
+    signal: Signal,
+}
+
+/// How a conversation has ended.
+enum Outcome {
+    /// Another process serves.
+    Succeeded(Duration),
+    /// A successor is wanted.
+    Start(Link),
+}
+
+impl Upgrades {
+    /// Listens where a successor looks.
+    ///
+    /// # Errors
+    /// When the path cannot be had, or nobody may watch for the signal.
+    pub(crate) fn listen(path: &Path, handles: Handles) -> io::Result<Self> {
+        // Under a name of its own first: who finds the path finds somebody who answers, and nobody else's socket is lost before.
+        let mut own = path.as_os_str().to_owned();
+        own.push(format!(".{}", std::process::id()));
+        let own = PathBuf::from(own);
+        let _ = std::fs::remove_file(&own);
+        let socket = UnixListener::bind(&own)?;
+        std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o600))?;
+        std::fs::rename(&own, path)?;
+        Ok(Self { socket, handles: Arc::new(handles), signal: signal(SignalKind::user_defined2())? })
+    }
+
+    /// Hands over to the first that takes everything; until then it goes on for ever.
+    pub(crate) async fn run(mut self, app: Arc<App>) {
+        // One at a time: who comes meanwhile waits to be accepted.
+        let (failures, mut failed) = mpsc::channel(1);
+        let mut waiting: Option<Link> = None;
+        loop {
+            let link = tokio::select! {
+                accepted = self.socket.accept() => accepted.map_err(LinkError::from).and_then(|(socket, _)| Link::new(socket.into_std()?)),
+                _ = self.signal.recv() => {
+                    start_successor(failures.clone());
+                    continue;
+                }
+                failure = failed.recv() => {
+                    if let Some(mut link) = waiting.take() {
+                        refuse(&mut link, &failure.unwrap_or_default());
+                    }
+                    continue;
+                }
+            };
+            let (app, handles) = (app.clone(), self.handles.clone());
+            let conversation = || async move {
+                let runtime = Handle::current();
+                let talk = move || link.and_then(|link| converse(&app, &handles, link, &runtime));
+                tokio::task::spawn_blocking(talk).await
+            };
+            match conversation().await {
+                Ok(Ok(Outcome::Succeeded(window))) => {
+                    if let Some(mut link) = waiting.take() {
+                        // Whoever asked may be gone.
+                        let _ = link.within(GREETING_MAX).send(&Message::Done);
+                    }
+                    tracing::info!(
+                        window_ms = window.as_millis() as u64,
+                        "another process goes on in the place of this one"
+                    );
+                    return std::future::pending().await;
+                }
+                Ok(Ok(Outcome::Start(link))) => {
+                    waiting = Some(link);
+                    start_successor(failures.clone());
+                }
+                Ok(Err(error)) => tracing::warn!(%error, "nothing was handed over, and nothing has changed"),
+                Err(error) => tracing::error!(%error, "an upgrade failed"),
+            }
+        }
+    }
+}
+
+/// Starts the same program with the same arguments, which then asks for everything. It tells when that has ended.
+fn start_successor(failures: mpsc::Sender<String>) {
+    let Some(program) = crate::server::program() else { return };
+    let mut command = std::process::Command::new(program);
+    command.args(std::env::args_os().skip(1));
+    // They speak of this process.
+    for name in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"] {
+        command.env_remove(name);
+    }
+    match command.stdin(std::process::Stdio::null()).spawn() {
+        Ok(mut child) => {
+            tracing::info!(pid = child.id(), "started a successor");
+            std::thread::spawn(move || {
+                let status = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+                tracing::warn!(status, "the successor has ended");
+                // Nobody waits for it if the channel is full: one has failed already.
+                let _ = failures.try_send(format!("the successor has ended: {status}"));
+            });
+        }
+        Err(error) => {
+            tracing::error!(%error, "cannot start a successor");
+            let _ = failures.try_send(format!("cannot start a successor: {error}"));
+        }
+    }
+}
+
+fn refuse(link: &mut Link, reason: &str) {
+    let refused = Message::Refused { reason: reason.to_owned() };
+    // It may be gone, and learns nothing then.
+    let _ = link.within(GREETING_MAX).send(&refused);
+}
+
+fn converse(app: &Arc<App>, handles: &Handles, mut link: Link, runtime: &Handle) -> Result<Outcome, LinkError> {
+    let keeps_theirs = match link.within(GREETING_MAX).receive()?.message {
+        Message::Hello { version, keeps } if version == VERSION => keeps,
+        Message::Hello { version, .. } => {
+            refuse(&mut link, &format!("it speaks version {VERSION} of the hand-over, not {version}"));
+            return Err(LinkError::Unexpected(format!("version {version} of the hand-over")));
+        }
+        Message::Start => {
+            link.within(START_MAX);
+            return Ok(Outcome::Start(link));
+        }
+        _ => return Err(LinkError::Unexpected("no greeting".to_owned())),
+    };
+    if app.is_draining() {
+        refuse(&mut link, "it is ending");
+        return Err(LinkError::Refused("this process is ending".to_owned()));
+    }
+    let config = app.config();
+    let passes_whole = [keeps(&config), keeps_theirs] == [Keeps::Memory; 2] && app.writers.is_some();
+    let holds_directory = keeps(&config) == Keeps::Log;
+    let welcome = Welcome {
+        public: handles.public.iter().map(|(addr, _)| *addr).collect(),
+        admin: handles.admin.as_ref().map(|(addr, _)| *addr),
+        is_activated: handles.are_activated,
+        epoch: passes_whole.then(|| app.hub.epoch().as_str().to_owned()),
+        holds_directory,
+    };
+    let listeners = handles.public.iter().chain(&handles.admin).map(|(_, listener)| listener.as_fd());
+    let listeners: Vec<BorrowedFd<'_>> = listeners.collect();
+    link.send_with(&Message::Welcome(welcome), &[], &listeners)?;
+    match link.within(COPY_MAX).receive()?.message {
+        Message::Copy if passes_whole => {
+            hand_over(app, link, runtime).map(|()| Outcome::Succeeded(config.drain_window))
+        }
+        Message::Release => {
+            let window =
+                if holds_directory { config.drain_window.min(DIRECTORY_WINDOW_MAX) } else { config.drain_window };
+            service_manager::succeeded_by(link.peer);
+            app.succession.enter(Phase::Succeeded(window));
+            // Closed with this process: then the directory is free.
+            std::mem::forget(link);
+            Ok(Outcome::Succeeded(window))
+        }
+        _ => Err(LinkError::Unexpected("neither a copy nor a release".to_owned())),
+    }
+}
+
+/// Copies everything while this process serves, then has it change hands.
+fn hand_over(app: &Arc<App>, mut link: Link, runtime: &Handle) -> Result<(), LinkError> {
+    let copied_to = app.hub.settled();
+    send_topics(app, 0, &mut link)?;
+    send_floors(app, &mut link)?;
+    link.send(&Message::Copied)?;
+    let Message::Ready = link.receive()?.message else { return Err(forms::wrong("readiness")) };
+    let began = Instant::now();
+    app.succession.enter(Phase::Switching);
+    let link = Arc::new(Mutex::new(link));
+    let switched = switch(app, &link, copied_to, runtime);
+    if let Err(error) = &switched {
+        // A successor that still runs is to know that its predecessor has not died.
+        refuse(&mut link.lock(), "the switch was called off");
+        app.succession.enter(Phase::Serving);
+        tracing::warn!(%error, after_ms = began.elapsed().as_millis() as u64, "the switch was called off");
+    }
+    switched
+}
+
+fn switch(app: &Arc<App>, link: &Arc<Mutex<Link>>, copied_to: u64, runtime: &Handle) -> Result<(), LinkError> {
+    let Some(writers) = &app.writers else { return Err(LinkError::Unexpected("no writers".to_owned())) };
+    let began = Instant::now();
+    let peer = link.lock().within(SWITCH_MAX).peer;
+    let frozen = writers.pass(link, SWITCH_MAX)?;
+    // From here on publishers wait.
+    let mut way = runtime
+        .block_on(async { tokio::time::timeout(SWITCH_MAX, app.passage.close()).await })
+        .map_err(|_| LinkError::TooSlow)?;
+    let paused = Instant::now();
+    {
+        let mut link = link.lock();
+        send_topics(app, copied_to, &mut link)?;
+        link.send(&Message::State(forms::state(app)))?;
+        link.send(&Message::Complete { streams: frozen.streams() })?;
+        match link.receive()?.message {
+            Message::Prepared { streams } if streams == frozen.streams() => (),
+            _ => return Err(forms::wrong("a list of streams")),
+        }
+        if app.is_draining() {
+            return Err(LinkError::Unexpected("a signal to end".to_owned()));
+        }
+        link.send(&Message::Commit)?;
+        await_taken(&mut link)?;
+    }
+    // It is the successor's.
+    let streams = frozen.streams();
+    frozen.release();
+    *way = Some(Successor::new(link.clone()));
+    service_manager::succeeded_by(peer);
+    app.succession.enter(Phase::Succeeded(app.config().drain_window));
+    let (switch_us, pause_us) = (began.elapsed().as_micros() as u64, paused.elapsed().as_micros() as u64);
+    tracing::info!(streams, switch_us, pause_us, "handed over");
+    Ok(())
+}
+
+/// Whether it is the successor's is decided by this one message: if it can still come, it is waited for, and if it has not come
+/// when the link is shut, the successor cannot send it any more, and does not touch anything.
+fn await_taken(link: &mut Link) -> Result<(), LinkError> {
+    let is_taken =
+        |link: &mut Link| matches!(link.receive(), Ok(received) if matches!(received.message, Message::Taken));
+    if is_taken(link) {
+        return Ok(());
+    }
+    refuse(link, "it took too long to say that it has everything");
+    link.shut();
+    if is_taken(link) { Ok(()) } else { Err(LinkError::Gone) }
+}
+
+/// Sends what topics have had after `after`.
+fn send_topics(app: &App, after: u64, link: &mut Link) -> Result<(), LinkError> {
+    let (mut topics, mut payload): (Vec<TopicForm>, Vec<u8>) = (Vec::new(), Vec::new());
+    let mut sent = Ok(());
+    app.hub.moved_topics(after, |moved| {
+        if sent.is_err() {
+            return;
+        }
+        topics.push(forms::topic(&moved, &mut payload));
+        if payload.len() >= TOPICS_BYTES_MAX || topics.len() >= TOPICS_MAX {
+            sent = link.send_with(&Message::Topics(std::mem::take(&mut topics)), &std::mem::take(&mut payload), &[]);
+        }
+    });
+    sent?;
+    if topics.is_empty() { Ok(()) } else { link.send_with(&Message::Topics(topics), &payload, &[]) }
+}
+
+fn send_floors(app: &App, link: &mut Link) -> Result<(), LinkError> {
+    let mut floors = Vec::new();
+    app.hub.moved_floors(|name, floor| floors.push((name.map(|name| name.as_str().to_owned()), floor)));
+    floors.chunks(TOPICS_MAX).try_for_each(|part| link.send(&Message::Floors(part.to_vec())))
+}
+
+impl Handles {
+    /// Duplicates of listening sockets.
+    ///
+    /// # Errors
+    /// When the system has no descriptor left.
+    pub(crate) fn of(
+        public: impl Iterator<Item = io::Result<OwnedFd>>,
+        admin: Option<io::Result<OwnedFd>>,
+        are_activated: bool,
+    ) -> io::Result<Self> {
+        let listener = |descriptor: io::Result<OwnedFd>| {
+            let listener = StdListener::from(descriptor?);
+            Ok::<_, io::Error>((listener.local_addr()?, listener))
+        };
+        Ok(Self {
+            public: public.map(listener).collect::<io::Result<_>>()?,
+            admin: admin.map(listener).transpose()?,
+            are_activated,
+        })
+    }
+}

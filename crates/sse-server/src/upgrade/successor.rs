@@ -1,0 +1,264 @@
+//! The process that takes over.
+
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{PidfdFlags, pidfd_open};
+use sse_hub::Epoch;
+use tokio::runtime::Handle;
+
+use super::forms;
+use super::link::{Link, LinkError};
+use super::message::{Message, StateForm, VERSION, Welcome};
+use super::streams::{Arrived, arrived};
+use crate::app::App;
+use crate::config::Config;
+use crate::inherited::Inherited;
+use crate::server::keeps;
+
+/// A greeting is short; an incumbent that is busy with another successor answers later.
+const GREETING_MAX: Duration = Duration::from_secs(15);
+/// To copy what the rings hold.
+const COPY_MAX: Duration = Duration::from_secs(120);
+/// The switch itself: the incumbent gives up earlier.
+const SWITCH_MAX: Duration = Duration::from_secs(10);
+/// The holder of a data directory may take so long to leave it, beyond the ends of its streams.
+const LEAVING_MAX: Duration = Duration::from_secs(30);
+/// How long a process whose connection is gone takes to be gone itself.
+const EXIT_MAX: Duration = Duration::from_secs(1);
+
+/// The server that runs at the same socket, and lets itself be succeeded.
+#[derive(Debug)]
+pub struct Predecessor {
+    link: Link,
+    /// Tells once the process is gone, whatever has its number then.
+    process: Option<OwnedFd>,
+    welcome: Welcome,
+    listeners: Option<Inherited>,
+}
+
+/// What cannot be taken over.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TakeOverError {
+    /// The socket cannot be used.
+    #[error("cannot ask at the upgrade socket")]
+    Socket(#[source] io::Error),
+    /// The two processes do not come to an end.
+    #[error("the running server was not taken over, and goes on")]
+    Link(#[from] LinkError),
+    /// It holds the data directory.
+    #[error("the running server does not leave its data directory")]
+    Stays,
+}
+
+impl Predecessor {
+    /// Whoever listens at the upgrade socket of these settings, if anybody does, with its listeners. It goes on, whatever
+    /// becomes of this.
+    ///
+    /// # Errors
+    /// When somebody is there who cannot be succeeded.
+    pub fn find(config: &Config) -> Result<Option<Self>, TakeOverError> {
+        let keeps = keeps(config);
+        let Some(mut link) = config.upgrade_socket.as_deref().map(connect).transpose()?.flatten() else {
+            return Ok(None);
+        };
+        let process = pidfd_open(link.peer, PidfdFlags::empty()).ok();
+        link.within(GREETING_MAX).send(&Message::Hello { version: VERSION, keeps })?;
+        let received = link.receive()?;
+        let Message::Welcome(welcome) = received.message else { return Err(forms::wrong("a welcome").into()) };
+        let mut listeners = received.descriptors.into_iter().map(TcpListener::from);
+        let public: Vec<TcpListener> = listeners.by_ref().take(welcome.public.len()).collect();
+        let inherited = Inherited::passed_on(&welcome.public, public, welcome.admin.zip(listeners.next()));
+        Ok(Some(Self { link, process, welcome, listeners: Some(inherited) }))
+    }
+
+    /// Has whoever listens at `path` start a successor, and waits until that serves.
+    ///
+    /// # Errors
+    /// When nobody is there, or the successor does not come to serve.
+    pub fn replace(path: &Path) -> Result<(), TakeOverError> {
+        let nobody = || io::Error::new(ErrorKind::NotFound, "no server listens there");
+        let mut link = connect(path)?.ok_or_else(nobody).map_err(TakeOverError::Socket)?;
+        link.within(COPY_MAX * 2).send(&Message::Start)?;
+        match link.receive()?.message {
+            Message::Done => Ok(()),
+            _ => Err(forms::wrong("an answer").into()),
+        }
+    }
+
+    /// Its listeners, once.
+    pub fn listeners(&mut self) -> Inherited {
+        self.listeners.take().unwrap_or_default()
+    }
+
+    /// Whether its listeners are the service manager's, which no setting names.
+    pub(crate) fn is_activated(&self) -> bool {
+        self.welcome.is_activated
+    }
+
+    /// The addresses of those, each with the setting whose place it takes.
+    pub fn settings(&self) -> Vec<(&'static str, SocketAddr)> {
+        let listeners = self.listeners.iter().filter(|_| self.is_activated());
+        listeners.flat_map(Inherited::settings).collect()
+    }
+
+    /// The history that goes on, if it does.
+    pub(crate) fn epoch(&self) -> Option<Epoch> {
+        Epoch::parse(self.welcome.epoch.as_ref()?.as_bytes())
+    }
+
+    /// Has it leave its data directory, if it holds one. From here on there is no way back.
+    ///
+    /// # Errors
+    /// When it does not leave.
+    pub(crate) fn vacate(&mut self) -> Result<(), TakeOverError> {
+        if !self.welcome.holds_directory {
+            return Ok(());
+        }
+        self.link.within(GREETING_MAX).send(&Message::Release)?;
+        match self.link.within(LEAVING_MAX).receive() {
+            Err(LinkError::Gone) if self.has_exited(LEAVING_MAX) => Ok(()),
+            _ => Err(TakeOverError::Stays),
+        }
+    }
+
+    /// Takes everything over. When this returns the predecessor touches nothing of it any more; what is given to it to publish
+    /// comes over what this returns.
+    ///
+    /// # Errors
+    /// When it did not come to that: then it goes on.
+    pub(crate) fn take_over(mut self, app: &Arc<App>) -> Result<Option<Link>, TakeOverError> {
+        if self.welcome.holds_directory {
+            return Ok(None);
+        }
+        if self.welcome.epoch.is_none() {
+            self.link.within(GREETING_MAX).send(&Message::Release)?;
+            return Ok(None);
+        }
+        self.copy(app)?;
+        let (state, streams) = self.receive_switch(app)?;
+        let count = streams.len();
+        forms::take_state(app, state)?;
+        self.commit(count)?;
+        let began = Instant::now();
+        let link = self.link;
+        for stream in streams {
+            let remote_addr = stream.client();
+            let adopted =
+                stream.adopt(app).map(|adopted| app.writers.as_ref().is_some_and(|writers| writers.adopt(adopted)));
+            if !matches!(adopted, Ok(true)) {
+                tracing::warn!(?adopted, %remote_addr, "a stream that was taken over cannot go on");
+            }
+        }
+        tracing::info!(streams = count, adopting_us = began.elapsed().as_micros() as u64, "took over");
+        Ok(Some(link))
+    }
+
+    /// What there is, while the predecessor serves on.
+    fn copy(&mut self, app: &App) -> Result<(), LinkError> {
+        self.link.within(COPY_MAX).send(&Message::Copy)?;
+        loop {
+            let received = self.link.receive()?;
+            match received.message {
+                Message::Topics(topics) => take_topics(app, topics, &received.payload)?,
+                Message::Floors(floors) => {
+                    for (name, floor) in floors {
+                        let name = name.as_deref().map(forms::topic_name).transpose()?;
+                        app.hub.take_over_floor(name.as_ref(), floor);
+                    }
+                }
+                Message::Copied => return self.link.send(&Message::Ready),
+                _ => return Err(forms::wrong("a copy")),
+            }
+        }
+    }
+
+    /// What has come since, and the streams.
+    fn receive_switch(&mut self, app: &App) -> Result<(StateForm, Vec<Arrived>), LinkError> {
+        let (mut state, mut all) = (None, Vec::new());
+        self.link.within(SWITCH_MAX);
+        loop {
+            let received = self.link.receive()?;
+            match received.message {
+                Message::Topics(topics) => take_topics(app, topics, &received.payload)?,
+                Message::Streams { lanes, streams } => {
+                    all.extend(arrived(app, &lanes, streams, received.payload, received.descriptors)?);
+                }
+                Message::State(form) => state = Some(form),
+                Message::Complete { streams } if streams == all.len() => {
+                    return state.map(|state| (state, all)).ok_or_else(|| forms::wrong("a state"));
+                }
+                _ => return Err(forms::wrong("a switch")),
+            }
+        }
+    }
+
+    /// The one moment at which everything changes hands. A predecessor that was killed owns nothing any more either; one that
+    /// has only given up says so.
+    fn commit(&mut self, streams: usize) -> Result<(), LinkError> {
+        let agreed = self.link.send(&Message::Prepared { streams }).and_then(|()| match self.link.receive()?.message {
+            Message::Commit => self.link.send(&Message::Taken),
+            _ => Err(forms::wrong("a commit")),
+        });
+        match agreed {
+            Err(LinkError::Gone) => match self.link.within(EXIT_MAX).receive() {
+                Err(LinkError::Gone) if self.has_exited(EXIT_MAX) => Ok(()),
+                Err(refused @ LinkError::Refused(_)) => Err(refused),
+                _ => Err(LinkError::Gone),
+            },
+            agreed => agreed,
+        }
+    }
+
+    fn has_exited(&self, within: Duration) -> bool {
+        let Some(process) = &self.process else { return false };
+        let within = Timespec { tv_sec: within.as_secs() as i64, tv_nsec: i64::from(within.subsec_nanos()) };
+        poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&within)).is_ok_and(|ready| ready > 0)
+    }
+}
+
+/// A connection to whoever listens there; nothing if nobody does.
+fn connect(path: &Path) -> Result<Option<Link>, TakeOverError> {
+    match UnixStream::connect(path) {
+        Ok(socket) => Ok(Some(Link::new(socket)?)),
+        // The socket outlives the process that made it.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Ok(None),
+        Err(error) => Err(TakeOverError::Socket(error)),
+    }
+}
+
+fn take_topics(app: &App, topics: Vec<super::message::TopicForm>, payload: &[u8]) -> Result<(), LinkError> {
+    let mut rest = payload;
+    for topic in topics {
+        app.hub.take_over_topic(forms::topic_of(topic, &mut rest)?);
+    }
+    Ok(())
+}
+
+/// Publishes what the predecessor is still given, until it is gone.
+pub(crate) fn serve_passed_on(app: &Arc<App>, mut link: Link, runtime: &Handle) {
+    /// The predecessor ends within its drain window; it closes the link then.
+    const SILENCE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+    while let Ok(received) = link.within(SILENCE_MAX).receive() {
+        let Message::Publish(publications) = received.message else { return };
+        let publications: Result<Vec<_>, _> = publications.iter().map(forms::publication_of).collect();
+        let Ok(publications) = publications else { return };
+        let outcomes = runtime.block_on(async {
+            let mut outcomes = Vec::with_capacity(publications.len());
+            for submission in app.submit_all(publications).await {
+                outcomes.push(forms::outcome(&submission.await));
+            }
+            outcomes
+        });
+        if link.within(GREETING_MAX).send(&Message::Published(outcomes)).is_err() {
+            return;
+        }
+    }
+}
