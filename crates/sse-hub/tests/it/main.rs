@@ -11,6 +11,7 @@ mod live;
 mod logged;
 #[path = "../support/memory_log.rs"]
 mod memory_log;
+mod moving;
 #[path = "../support/pages.rs"]
 mod pages;
 mod private;

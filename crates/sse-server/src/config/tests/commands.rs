@@ -99,7 +99,7 @@ fn words_that_are_no_command() {
     assert_eq!(
         command(&["frobnicate", "--retry", "bad"]),
         "--retry: expected a duration such as 100ms, 25s, 5m or 24h, got `bad`\n\
-         command line: unknown command `frobnicate`, commands are serve, check-config, config, publish, subscribe, health, token, top, log, completions, man"
+         command line: unknown command `frobnicate`, commands are serve, check-config, config, upgrade, publish, subscribe, health, token, top, log, completions, man"
     );
     for args in [["-x", "serve"], ["serve", "serve"], ["serve", "-x"]] {
         let word = if args.contains(&"-x") { "-x" } else { "serve" };
@@ -117,7 +117,7 @@ fn unknown_flags_take_their_value_along() {
     assert_eq!(command(&["--q", "--retr=3s"]), format!("{unknown}\n{retry}"));
     let missing = "command line: the following required arguments were not provided: <URL>";
     assert_eq!(command(&["--q", "publish"]), format!("{unknown}\n{missing}"));
-    let word = "command line: unknown command `frobnicate`, commands are serve, check-config, config, publish, subscribe, health, token, top, log, completions, man";
+    let word = "command line: unknown command `frobnicate`, commands are serve, check-config, config, upgrade, publish, subscribe, health, token, top, log, completions, man";
     assert_eq!(command(&["--q=1", "frobnicate"]), format!("{unknown}\n{word}"));
 }
 

@@ -12,6 +12,7 @@ listen = ["127.0.0.1:8080"]
 tls_cert = "off"
 tls_key = "off"
 ready_file = "off"
+upgrade_socket = "off"
 admin_listen = "127.0.0.1:8081"
 # admin_token is not set
 health_on_public = "off"
