@@ -119,12 +119,12 @@ pub fn run(args: Args) -> Result<()> {
         for row in rows.iter().filter(|row| row.of.contains(kind)) {
             println!("{} {}: {} ..", kind.name(), row.name, row.fault);
             let findings = row.measure(*kind, &args, folder.path())?;
-            show(*kind, row, &findings);
+            findings.print(&format!("{} {}", kind.name(), row.name));
             judged.push((*kind, row, findings));
         }
     }
-    println!("\n{:<16} {:<58} {:<26} {:<34}", "row", "", "gate", "measured");
-    judged.iter().for_each(|(kind, row, findings)| show(*kind, row, findings));
+    Findings::print_heading("row");
+    judged.iter().for_each(|(kind, row, findings)| findings.print(&format!("{} {}", kind.name(), row.name)));
     println!("evidence: {}", folder.path().display());
     let held = judged.iter().filter(|(.., findings)| findings.hold()).count();
     ensure!(held == judged.len(), "{} of {} rows do not hold", judged.len() - held, judged.len());
@@ -148,11 +148,7 @@ impl Row {
         let started = Instant::now();
         let bench = Bench::new(self.name, dir, args.long, &args.server_arg);
         let stage = Stage { bench, kind, node_count: usize::from(args.nodes) };
-        let findings = (self.run)(&stage).unwrap_or_else(|error| {
-            let mut findings = Findings::default();
-            findings.failed(&error);
-            findings
-        });
+        let findings = Findings::of(|findings| (self.run)(&stage).map(|found| *findings = found));
         let mut evidence = findings.to_json();
         evidence["row"] = json!(self.name);
         evidence["fault"] = json!(self.fault);
@@ -162,14 +158,6 @@ impl Row {
         evidence["seconds"] = json!(started.elapsed().as_secs_f64());
         write(&dir.join(format!("{}-{}.json", kind.name(), self.name)), &evidence)?;
         Ok(findings)
-    }
-}
-
-fn show(kind: Kind, row: &Row, findings: &Findings) {
-    let row = format!("{} {}", kind.name(), row.name);
-    for finding in findings.iter() {
-        let verdict = if finding.holds { "holds" } else { "DOES NOT HOLD" };
-        println!("{row:<16} {:<58} {:<26} {:<34} {verdict}", finding.what, finding.gate, finding.measured);
     }
 }
 

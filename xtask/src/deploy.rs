@@ -117,9 +117,5 @@ fn examine(part: &Part, server: &Path, dir: &Path) -> Result<Findings> {
         std::fs::remove_dir_all(&yard.dir)?;
     }
     std::fs::create_dir_all(&yard.dir)?;
-    let mut findings = Findings::default();
-    if let Err(error) = (part.check)(&yard, &mut findings) {
-        findings.failed(&error);
-    }
-    Ok(findings)
+    Ok(Findings::of(|findings| (part.check)(&yard, findings)))
 }

@@ -123,10 +123,7 @@ fn write_sums(out: &Path) -> Result<()> {
 }
 
 fn examine(part: &Part, release: &Release, file: &Path) -> bool {
-    let mut findings = Findings::default();
-    if let Err(error) = (part.try_out)(release, file, &mut findings) {
-        findings.failed(&error);
-    }
+    let findings = Findings::of(|findings| (part.try_out)(release, file, findings));
     findings.print(part.name);
     findings.hold()
 }

@@ -191,11 +191,11 @@ pub fn run(args: Args) -> Result<()> {
     for row in rows {
         println!("{}: {} ..", row.name, row.fault);
         let findings = row.measure(&args, folder.path())?;
-        show(row, &findings);
+        findings.print(row.name);
         judged.push((row, findings));
     }
-    println!("\n{:<8} {:<58} {:<26} {:<34}", "row", "", "gate", "measured");
-    judged.iter().for_each(|(row, findings)| show(row, findings));
+    Findings::print_heading("row");
+    judged.iter().for_each(|(row, findings)| findings.print(row.name));
     write(&folder.path().join("report.json"), &report(&judged))?;
     println!("evidence: {}", folder.path().display());
     let held = judged.iter().filter(|(_, findings)| findings.hold()).count();
@@ -246,11 +246,7 @@ impl Row {
         let started = Instant::now();
         let time = args.minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0));
         let bench = Bench::new(self.name, dir, args.long, server_args).bounded(args.count, time).seeded(args.seed);
-        let findings = (self.run)(&bench).unwrap_or_else(|error| {
-            let mut findings = Findings::default();
-            findings.failed(&error);
-            findings
-        });
+        let findings = Findings::of(|findings| (self.run)(&bench).map(|found| *findings = found));
         let mut evidence = findings.to_json();
         evidence["row"] = json!(self.name);
         evidence["fault"] = json!(self.fault);
@@ -259,13 +255,6 @@ impl Row {
         evidence["seconds"] = json!(started.elapsed().as_secs_f64());
         write(&dir.join(format!("{}.json", self.name)), &evidence)?;
         Ok(findings)
-    }
-}
-
-fn show(row: &Row, findings: &Findings) {
-    for finding in findings.iter() {
-        let verdict = if finding.holds { "holds" } else { "DOES NOT HOLD" };
-        println!("{:<8} {:<58} {:<26} {:<34} {verdict}", row.name, finding.what, finding.gate, finding.measured);
     }
 }
 

@@ -37,11 +37,11 @@ pub fn run(args: Args) -> Result<()> {
     for kind in kinds {
         println!("{} ..", kind.name);
         let findings = examine(kind, folder.path())?;
-        show(kind, &findings);
+        findings.print(kind.name);
         judged.push((kind, findings));
     }
-    println!("\n{:<15} {:<58} {:<12} {:<20}", "proxy", "", "gate", "measured");
-    judged.iter().for_each(|(kind, findings)| show(kind, findings));
+    Findings::print_heading("proxy");
+    judged.iter().for_each(|(kind, findings)| findings.print(kind.name));
     println!("evidence: {}", folder.path().display());
     let held = judged.iter().filter(|(_, findings)| findings.hold()).count();
     if args.prove {
@@ -64,22 +64,13 @@ fn chosen(args: &Args) -> Result<Vec<&'static Kind>> {
 /// Measures one proxy and keeps the evidence. One that breaks off does not hold.
 fn examine(kind: &'static Kind, dir: &Path) -> Result<Findings> {
     let started = Instant::now();
-    let mut findings = Findings::default();
-    if let Err(error) = measure::through(kind, &Bench::new(kind.name, dir, false, &[]), &mut findings) {
-        findings.failed(&error);
-    }
+    let bench = Bench::new(kind.name, dir, false, &[]);
+    let findings = Findings::of(|findings| measure::through(kind, &bench, findings));
     let mut evidence = findings.to_json();
     evidence["proxy"] = json!(kind.name);
     evidence["seconds"] = json!(started.elapsed().as_secs_f64());
     write(&dir.join(format!("{}.json", kind.name)), &evidence)?;
     Ok(findings)
-}
-
-fn show(kind: &Kind, findings: &Findings) {
-    for finding in findings.iter() {
-        let verdict = if finding.holds { "holds" } else { "DOES NOT HOLD" };
-        println!("{:<15} {:<58} {:<12} {:<20} {verdict}", kind.name, finding.what, finding.gate, finding.measured);
-    }
 }
 
 #[cfg(test)]

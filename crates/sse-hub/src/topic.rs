@@ -287,9 +287,7 @@ impl Topic {
                 ring.note_first_use(&id, first_use);
             }
         }
-        if let Some(tick) = moved.closed_at {
-            state.life = Life::Closed { tick };
-        }
+        state.life = moved.closed_at.map_or(Life::Open, |tick| Life::Closed { tick });
     }
 
     /// Drops what is too old. True if the topic may be forgotten then.

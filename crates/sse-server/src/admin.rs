@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::backplane::Said;
 use crate::health;
 use crate::http::{HealthRoute, Problem, ReplyBody, check_admin_host};
-use crate::listener::{is_descriptor_shortage, until_serving_again};
+use crate::listener::{is_descriptor_shortage, not_serving, serving};
 use crate::reserve::Reserve;
 
 mod debug;
@@ -58,9 +58,11 @@ pub(crate) async fn accept_loop(app: Arc<App>, listener: TcpListener) {
     let (places, reserve) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Arc::new(Reserve::of(SCRAPES_WHILE_FULL)));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
+        serving(&mut phase).await;
         let accepted = tokio::select! {
+            biased;
+            () = not_serving(&mut phase) => continue,
             accepted = listener.accept() => accepted,
-            () = until_serving_again(&mut phase) => continue,
         };
         match accepted {
             Ok((socket, _)) => {

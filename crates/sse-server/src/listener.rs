@@ -160,10 +160,11 @@ pub(crate) async fn accept_loop(app: Arc<App>, listener: PublicListener) {
     let spare = Reserve::of(1);
     let mut pause = PAUSE_MIN;
     loop {
+        serving(&mut phase).await;
         let accepted = tokio::select! {
             biased;
+            () = not_serving(&mut phase) => continue,
             accepted = listener.accept() => accepted,
-            () = until_serving_again(&mut phase) => continue,
         };
         match accepted {
             Ok((socket, remote_addr)) => {
@@ -185,11 +186,15 @@ pub(crate) async fn accept_loop(app: Arc<App>, listener: PublicListener) {
     }
 }
 
-/// Completes once this process serves again, if it stops doing so: who comes meanwhile waits with the kernel.
-pub(crate) async fn until_serving_again(phase: &mut watch::Receiver<Phase>) {
+/// Completes while this process serves: otherwise who comes waits with the kernel, for this process or its successor.
+pub(crate) async fn serving(phase: &mut watch::Receiver<Phase>) {
     // Its sender lives as long as the app.
-    let _ = phase.wait_for(|phase| *phase != Phase::Serving).await;
     let _ = phase.wait_for(|phase| *phase == Phase::Serving).await;
+}
+
+/// Completes while it does not.
+pub(crate) async fn not_serving(phase: &mut watch::Receiver<Phase>) {
+    let _ = phase.wait_for(|phase| *phase != Phase::Serving).await;
 }
 
 async fn begin(app: &Arc<App>, socket: LateSocket, remote_addr: SocketAddr) {

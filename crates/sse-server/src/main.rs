@@ -78,7 +78,7 @@ fn serve(config: Config, sockets: Inherited, reloader: Reloader) -> anyhow::Resu
     let metrics = install_metrics()?;
     logging::report_panics();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let ready_file = config.ready_file.clone();
         let upgrade_socket = config.upgrade_socket.clone();
         let predecessor = Predecessor::find(&config).context("asking the running server")?;
@@ -106,10 +106,10 @@ fn serve(config: Config, sockets: Inherited, reloader: Reloader) -> anyhow::Resu
         };
         server.run(shutdown).await?;
         anyhow::Ok(())
-    })?;
+    });
     // Whatever still runs holds nothing that matters.
     runtime.shutdown_background();
-    Ok(())
+    served
 }
 
 /// Has the server that runs succeeded by a new process with the arguments that it was started with.

@@ -37,6 +37,8 @@ pub(crate) struct Presence {
     /// With several nodes: through which the others hear of it, and what they have.
     peers: OnceLock<Arc<Peers>>,
     pub(crate) others: Others,
+    /// Another process goes on with the history, and tells of what is there.
+    is_silent: Mutex<bool>,
 }
 
 /// By selector, then by subscriber. There is one for each selector of an open stream, so connections bound it.
@@ -53,7 +55,14 @@ pub(crate) struct Present {
 
 impl Presence {
     pub(crate) fn new(hub: Hub, signals: Signals) -> Arc<Self> {
-        Arc::new(Self { hub, signals, active: Mutex::default(), peers: OnceLock::new(), others: Others::default() })
+        Arc::new(Self {
+            hub,
+            signals,
+            active: Mutex::default(),
+            peers: OnceLock::new(),
+            others: Others::default(),
+            is_silent: Mutex::default(),
+        })
     }
 
     /// Has other nodes told from now on.
@@ -72,6 +81,11 @@ impl Presence {
         document.context = Some(CONTEXT);
         let event = Event::new(serde_json::to_string(&document).expect("strings and JSON values have a JSON form"));
         Some(Publication::new(topic, event).private().with_id_form(IdForm::Urn).unlogged())
+    }
+
+    /// Has it announce nothing, or go on: once this returns, no announcement takes an id any more.
+    pub(crate) fn be_silent(&self, is_silent: bool) {
+        *self.is_silent.lock() = is_silent;
     }
 
     /// Until it is dropped nobody else tells the other nodes of subscriptions: they hear of changes in the order in which they
@@ -190,7 +204,11 @@ impl Present {
     }
 
     fn announce_here(&self, present: &backplane::Presence, active: bool) {
-        let Presence { hub, signals, .. } = &*self.presence;
+        let Presence { hub, signals, is_silent, .. } = &*self.presence;
+        let is_silent = is_silent.lock();
+        if *is_silent {
+            return;
+        }
         let Some(publication) = self.presence.announcement(present, active) else { return hub.skip() };
         // Nobody waits for it: with a log it is answered later, and only what is refused at once is counted.
         if let Some(Err(error)) = hub.submit(publication).now_or_never() {

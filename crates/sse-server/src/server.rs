@@ -139,8 +139,7 @@ impl Server {
         metrics: Option<PrometheusHandle>,
     ) -> Result<Self, StartError> {
         let sockets = predecessor.listeners();
-        predecessor.vacate()?;
-        let mut server = Self::bind_as(config, sockets, metrics, Some(&predecessor))?;
+        let mut server = Self::bind_as(config, sockets, metrics, Some(&mut predecessor))?;
         server.passed_on = predecessor.take_over(&server.app)?;
         Ok(server)
     }
@@ -149,10 +148,10 @@ impl Server {
         config: Config,
         mut sockets: Inherited,
         metrics: Option<PrometheusHandle>,
-        predecessor: Option<&Predecessor>,
+        mut predecessor: Option<&mut Predecessor>,
     ) -> Result<Self, StartError> {
         let failed = |addr: SocketAddr| move |source: io::Error| StartError::Bind { addr, source };
-        let are_activated = predecessor.map_or(!sockets.is_empty(), Predecessor::is_activated);
+        let are_activated = predecessor.as_ref().map_or(!sockets.is_empty(), |predecessor| predecessor.is_activated());
         let mut public = |&addr: &SocketAddr| {
             let listener = sockets.take_public(addr).map_or_else(|| PublicListener::bind(addr), PublicListener::adopt);
             listener.map_err(failed(addr))
@@ -161,8 +160,10 @@ impl Server {
         let mut admin =
             |addr| sockets.take_admin(addr).map_or_else(|| listener::bind(addr), listener::adopt).map_err(failed(addr));
         let admin = config.admin_listen.map(&mut admin).transpose()?;
+        // As late as can be: what fails behind it leaves nobody who serves.
+        predecessor.as_mut().map_or(Ok(()), |predecessor| predecessor.vacate())?;
         let log = event_log::open(&config)?;
-        let epoch = predecessor.and_then(Predecessor::epoch);
+        let epoch = predecessor.and_then(|predecessor| predecessor.epoch());
         let app = App::new(config, log, metrics, epoch).map_err(StartError::Setup)?;
         Ok(Self { app, public, admin, are_activated, passed_on: None, upgrades: None, reloading: None })
     }

@@ -1,5 +1,6 @@
 //! What a row measured, and whether that is within its gate.
 
+use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use super::bench::Quota;
@@ -74,9 +75,13 @@ impl Findings {
         self.notes.insert(name.to_owned(), value.into());
     }
 
-    /// The row could not be measured to its end.
-    pub fn failed(&mut self, error: &anyhow::Error) {
-        self.add("runs to its end", "yes".to_owned(), format!("{error:#}"), false);
+    /// What was found by what fills them in; if that breaks off, they do not hold.
+    pub fn of(fill: impl FnOnce(&mut Self) -> Result<()>) -> Self {
+        let mut findings = Self::default();
+        if let Err(error) = fill(&mut findings) {
+            findings.add("runs to its end", "yes".to_owned(), format!("{error:#}"), false);
+        }
+        findings
     }
 
     pub fn hold(&self) -> bool {
@@ -91,8 +96,13 @@ impl Findings {
     pub fn print(&self, part: &str) {
         for finding in &self.findings {
             let verdict = if finding.holds { "holds" } else { "DOES NOT HOLD" };
-            println!("{part:<10} {:<64} {:<12} {:<20} {verdict}", finding.what, finding.gate, finding.measured);
+            println!("{part:<16} {:<58} {:<26} {:<34} {verdict}", finding.what, finding.gate, finding.measured);
         }
+    }
+
+    /// What stands above them in a table.
+    pub fn print_heading(part: &str) {
+        println!("\n{part:<16} {:<58} {:<26} {:<34}", "", "gate", "measured");
     }
 
     pub fn to_json(&self) -> Value {

@@ -113,6 +113,8 @@ impl Upgrades {
                         window_ms = window.as_millis() as u64,
                         "another process goes on in the place of this one"
                     );
+                    // Whoever asks from now on is refused by the kernel, until it finds the successor's.
+                    drop(self);
                     return std::future::pending().await;
                 }
                 Ok(Ok(Outcome::Start(link))) => {
@@ -209,7 +211,7 @@ fn converse(app: &Arc<App>, handles: &Handles, mut link: Link, runtime: &Handle)
 fn hand_over(app: &Arc<App>, mut link: Link, runtime: &Handle) -> Result<(), LinkError> {
     let copied_to = app.hub.settled();
     send_topics(app, 0, &mut link)?;
-    send_floors(app, &mut link)?;
+    send_floors(app, 0, &mut link)?;
     link.send(&Message::Copied)?;
     let Message::Ready = link.receive()?.message else { return Err(forms::wrong("readiness")) };
     let began = Instant::now();
@@ -219,6 +221,7 @@ fn hand_over(app: &Arc<App>, mut link: Link, runtime: &Handle) -> Result<(), Lin
     if let Err(error) = &switched {
         // A successor that still runs is to know that its predecessor has not died.
         refuse(&mut link.lock(), "the switch was called off");
+        app.presence.iter().for_each(|presence| presence.be_silent(false));
         app.succession.enter(Phase::Serving);
         tracing::warn!(%error, after_ms = began.elapsed().as_millis() as u64, "the switch was called off");
     }
@@ -235,9 +238,11 @@ fn switch(app: &Arc<App>, link: &Arc<Mutex<Link>>, copied_to: u64, runtime: &Han
         .block_on(async { tokio::time::timeout(SWITCH_MAX, app.passage.close()).await })
         .map_err(|_| LinkError::TooSlow)?;
     let paused = Instant::now();
+    app.presence.iter().for_each(|presence| presence.be_silent(true));
     {
         let mut link = link.lock();
         send_topics(app, copied_to, &mut link)?;
+        send_floors(app, copied_to, &mut link)?;
         link.send(&Message::State(forms::state(app)))?;
         link.send(&Message::Complete { streams: frozen.streams() })?;
         match link.receive()?.message {
@@ -291,9 +296,14 @@ fn send_topics(app: &App, after: u64, link: &mut Link) -> Result<(), LinkError> 
     if topics.is_empty() { Ok(()) } else { link.send_with(&Message::Topics(topics), &payload, &[]) }
 }
 
-fn send_floors(app: &App, link: &mut Link) -> Result<(), LinkError> {
+/// Sends up to where forgotten topics are gone, of those that had events after `after`.
+fn send_floors(app: &App, after: u64, link: &mut Link) -> Result<(), LinkError> {
     let mut floors = Vec::new();
-    app.hub.moved_floors(|name, floor| floors.push((name.map(|name| name.as_str().to_owned()), floor)));
+    app.hub.moved_floors(|name, floor| {
+        if floor > after {
+            floors.push((name.map(|name| name.as_str().to_owned()), floor));
+        }
+    });
     floors.chunks(TOPICS_MAX).try_for_each(|part| link.send(&Message::Floors(part.to_vec())))
 }
 

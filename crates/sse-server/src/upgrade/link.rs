@@ -79,6 +79,8 @@ pub(crate) struct Link {
     pub(super) peer: Pid,
     /// Until when everything has to be done that is under way.
     deadline: Instant,
+    /// The head of a message whose rest was not read in time.
+    begun: Option<([u8; HEAD_BYTES], Vec<OwnedFd>)>,
 }
 
 impl Link {
@@ -90,7 +92,7 @@ impl Link {
             return Err(LinkError::Foreign(peer.uid.as_raw()));
         }
         socket.set_nonblocking(false)?;
-        Ok(Self { socket, peer: peer.pid, deadline: Instant::now() })
+        Ok(Self { socket, peer: peer.pid, deadline: Instant::now(), begun: None })
     }
 
     /// What follows has to be done in this time.
@@ -115,13 +117,13 @@ impl Link {
             return Err(LinkError::Unexpected("a message too large to send".to_owned()));
         }
         let lengths = [text.len(), payload.len(), descriptors.len()].map(|len| (len as u32).to_le_bytes());
-        self.send_head(&lengths.concat(), descriptors)?;
-        self.write(&text)?;
+        let text = [&lengths.concat()[..], &text].concat();
+        self.send_first(&text, descriptors)?;
         self.write(payload)
     }
 
-    /// The descriptors go with the head, whose bytes are few enough to leave at once or not at all.
-    fn send_head(&mut self, head: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(), LinkError> {
+    /// The descriptors go with the first bytes. A short message leaves whole or not at all.
+    fn send_first(&mut self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(), LinkError> {
         let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
         let mut ancillary = SendAncillaryBuffer::new(&mut room);
         if !descriptors.is_empty() {
@@ -129,8 +131,8 @@ impl Link {
             debug_assert!(fits, "the buffer has room for as many as there may be");
         }
         self.limit_time()?;
-        let sent = sendmsg(&self.socket, &[IoSlice::new(head)], &mut ancillary, SendFlags::NOSIGNAL)?;
-        self.write(&head[sent..])
+        let sent = sendmsg(&self.socket, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL)?;
+        self.write(&bytes[sent..])
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), LinkError> {
@@ -147,8 +149,17 @@ impl Link {
         Ok(())
     }
 
+    /// The next message. A short one that did not come in time may be asked for again; of a longer one the link is spoilt then.
     pub(super) fn receive(&mut self) -> Result<Received, LinkError> {
-        let (head, descriptors) = self.receive_head()?;
+        let begun = match self.begun.take() {
+            Some(begun) => begun,
+            None => self.receive_head()?,
+        };
+        if let Err(error) = self.limit_time() {
+            self.begun = Some(begun);
+            return Err(error);
+        }
+        let (head, descriptors) = begun;
         let length = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]) as usize;
         let (text, payload) = (length(0), length(4));
         if text.saturating_add(payload) > MESSAGE_BYTES_MAX || length(8) != descriptors.len() {

@@ -82,8 +82,12 @@ impl Successor {
         let exchange = move || {
             let message = Message::Publish(publications.iter().map(forms::publication).collect());
             let mut link = link.lock();
-            link.within(FORWARD_MAX).send(&message)?;
-            link.receive()
+            let answer = link.within(FORWARD_MAX).send(&message).and_then(|()| link.receive());
+            if answer.is_err() {
+                // What comes too late is not to be taken for the answer to the next.
+                link.shut();
+            }
+            answer
         };
         let answer = tokio::task::spawn_blocking(exchange).await;
         let outcomes = match answer.map(|received| received.map(|received| received.message)) {

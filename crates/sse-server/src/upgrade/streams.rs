@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sse_hub::{Grants, TopicName};
+use sse_hub::{Feed, Grants, TopicName};
 
 use super::forms::{grants_form, grants_of, token_form, token_of, topic_name, wrong};
 use super::link::{DESCRIPTORS_MAX, Link, LinkError};
 use super::message::{LaneForm, Message, StreamForm};
+use crate::access::Token;
 use crate::app::App;
 use crate::stream::{FollowedTopics, Framing, Holdings, Interface, Notices, Protocol, RemoteAddr, Shape, StreamInfo};
 use crate::writer::{Adopted, Passed};
@@ -91,6 +92,8 @@ pub(super) struct Arrived {
     lane: Arc<ArrivedLane>,
     form: StreamForm,
     pending: Bytes,
+    token: Option<Arc<Token>>,
+    feed: Feed,
 }
 
 #[derive(Debug)]
@@ -115,13 +118,16 @@ pub(super) fn arrived(
     }
     let lanes = lanes.iter().map(|lane| lane_of(app, lane).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
     let mut payload = Bytes::from(payload);
-    let mut arrive = |(form, socket): (StreamForm, OwnedFd)| {
+    // Whatever may fail does so here, while the predecessor still has them.
+    let mut arrive = |(mut form, socket): (StreamForm, OwnedFd)| {
         let lane = lanes.get(form.lane).cloned().ok_or_else(|| wrong("a stream"))?;
         if form.pending > payload.len() {
             return Err(wrong("a stream"));
         }
         let pending = payload.split_to(form.pending);
-        Ok(Arrived { socket: TcpStream::from(socket), lane, form, pending })
+        let token = form.token.take().map(|token| token_of(token, &app.access)).transpose()?.map(Arc::new);
+        let feed = app.hub.feed(&lane.topic).map_err(|error| LinkError::Unexpected(error.to_string()))?;
+        Ok(Arrived { socket: TcpStream::from(socket), lane, form, pending, token, feed })
     };
     streams.into_iter().zip(sockets).map(&mut arrive).collect()
 }
@@ -142,10 +148,9 @@ impl Arrived {
         self.form.addr
     }
 
-    /// As a writer takes it. What bounds streams counts it, but turns away none that is there already.
-    pub(super) fn adopt(self, app: &App) -> Result<Adopted, LinkError> {
-        let Self { socket, lane, form, pending } = self;
-        let token = form.token.map(|token| token_of(token, &app.access)).transpose()?.map(Arc::new);
+    /// As a writer takes it. What bounds streams turns away none that is there already.
+    pub(super) fn adopt(self, app: &App) -> Adopted {
+        let Self { socket, lane, form, pending, token, feed } = self;
         let client: SocketAddr = form.addr;
         let peer = socket.peer_addr().map_or(client.ip(), |peer| peer.ip());
         let subject = token.as_ref().and_then(|token| token.subject.as_deref());
@@ -163,8 +168,7 @@ impl Arrived {
             _holdings: Holdings { shares, present: None }.boxed(),
             token,
         };
-        let feed = app.hub.feed(&lane.topic).map_err(|_| LinkError::Unexpected("too many topics".to_owned()))?;
-        Ok(Adopted {
+        Adopted {
             socket,
             feed,
             cursor: form.cursor,
@@ -179,6 +183,6 @@ impl Arrived {
             ends_in: form.ends_in_ms.map(Duration::from_millis),
             received: form.received,
             info,
-        })
+        }
     }
 }

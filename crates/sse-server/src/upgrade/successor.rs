@@ -151,10 +151,9 @@ impl Predecessor {
         let link = self.link;
         for stream in streams {
             let remote_addr = stream.client();
-            let adopted =
-                stream.adopt(app).map(|adopted| app.writers.as_ref().is_some_and(|writers| writers.adopt(adopted)));
-            if !matches!(adopted, Ok(true)) {
-                tracing::warn!(?adopted, %remote_addr, "a stream that was taken over cannot go on");
+            let adopted = stream.adopt(app);
+            if !app.writers.as_ref().is_some_and(|writers| writers.adopt(adopted)) {
+                tracing::warn!(%remote_addr, "a stream that was taken over cannot go on: its writer is too busy");
             }
         }
         tracing::info!(streams = count, adopting_us = began.elapsed().as_micros() as u64, "took over");
@@ -168,12 +167,7 @@ impl Predecessor {
             let received = self.link.receive()?;
             match received.message {
                 Message::Topics(topics) => take_topics(app, topics, &received.payload)?,
-                Message::Floors(floors) => {
-                    for (name, floor) in floors {
-                        let name = name.as_deref().map(forms::topic_name).transpose()?;
-                        app.hub.take_over_floor(name.as_ref(), floor);
-                    }
-                }
+                Message::Floors(floors) => take_floors(app, floors)?,
                 Message::Copied => return self.link.send(&Message::Ready),
                 _ => return Err(forms::wrong("a copy")),
             }
@@ -188,6 +182,7 @@ impl Predecessor {
             let received = self.link.receive()?;
             match received.message {
                 Message::Topics(topics) => take_topics(app, topics, &received.payload)?,
+                Message::Floors(floors) => take_floors(app, floors)?,
                 Message::Streams { lanes, streams } => {
                     all.extend(arrived(app, &lanes, streams, received.payload, received.descriptors)?);
                 }
@@ -238,6 +233,14 @@ fn take_topics(app: &App, topics: Vec<super::message::TopicForm>, payload: &[u8]
     let mut rest = payload;
     for topic in topics {
         app.hub.take_over_topic(forms::topic_of(topic, &mut rest)?);
+    }
+    Ok(())
+}
+
+fn take_floors(app: &App, floors: Vec<(Option<String>, u64)>) -> Result<(), LinkError> {
+    for (name, floor) in floors {
+        let name = name.as_deref().map(forms::topic_name).transpose()?;
+        app.hub.take_over_floor(name.as_ref(), floor);
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::token::{SECRET, token};
-use crate::harness::{DataDir, Launch, Server, Stream, eventually};
+use crate::harness::{DataDir, Launch, Request, Server, Stream, eventually};
 
 /// Where servers that succeed each other meet. Paths of such sockets are short.
 struct Meeting(tempfile::TempDir);
@@ -192,6 +192,44 @@ fn private_streams_keep_their_tokens() {
     let end = stream.next_event();
     assert_eq!((end.event_type.as_str(), end.json()["reason"].as_str()), ("sse.reconnect", Some("expired")));
     stream.expect_end();
+}
+
+/// The old process lives on with what cannot be passed, and listens at the same sockets.
+#[test]
+fn who_comes_after_the_switch_finds_the_new_process() {
+    let meeting = Meeting::new();
+    let server = Launch::new(&["--upgrade-socket", &meeting.path(), "--drain-window", "30s"]).start();
+    let left_behind = server.follow("/events?topic=a&topic=b").open();
+    let next = meeting.start(&[]);
+    let mut streams: Vec<Stream> = (0..50).map(|_| next.subscribe("a").open()).collect();
+    expect_live(&next, "a", &mut streams[0], "for all");
+    for stream in &mut streams[1..] {
+        assert_eq!(stream.next_data(), "for all");
+    }
+    assert_eq!(next.metric("sse_connections_active"), Some(50.0));
+    drop((left_behind, server));
+}
+
+#[test]
+fn tickets_and_revocations_pass_and_count_once() {
+    let meeting = Meeting::new();
+    let keys = ["--publisher-jwt-key", SECRET, "--subscriber-jwt-key", SECRET];
+    let mut server = meeting.start(&keys);
+    let of = |id: &str| token(&json!({"jti": id, "mercure": {"subscribe": ["*"]}}));
+    let ticket = |server: &Server| {
+        let request = server.request("POST", "/tickets?topic=a").bearer(of("good"));
+        request.send().json()["ticket"].as_str().unwrap().to_owned()
+    };
+    let follow = |server: &Server, ticket: &str| server.follow(format!("/events/a?ticket={ticket}")).send().status();
+    let (used, unused) = (ticket(&server), ticket(&server));
+    assert_eq!(follow(&server, &used), 200);
+    let body = json!({"jti": "bad"}).to_string();
+    let revoke = Request::new(server.admin_addr(), "POST", "/api/revocations").body(body).send();
+    assert_eq!(revoke.status(), 200);
+    let next = meeting.start(&keys);
+    gone(&mut server);
+    assert_eq!(next.subscribe("a").bearer(of("bad")).send().status(), 401);
+    assert_eq!((follow(&next, &used), follow(&next, &unused), follow(&next, &unused)), (401, 200, 401));
 }
 
 #[test]
