@@ -2,7 +2,7 @@
 //! their own, as descriptors are bounded for each.
 
 use std::fs;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -23,6 +23,8 @@ use crate::loadtest::{read, write};
 const NODES: usize = 5;
 const OPEN_WITHIN: Duration = Duration::from_secs(180);
 const REACHED_WITHIN: Duration = Duration::from_secs(60);
+/// Beyond half of an address's ports the kernel looks for a free one for milliseconds.
+const STREAMS_PER_ADDRESS: usize = 5_000;
 /// How many open at a time.
 const OPENING: usize = 256;
 const TURN: Duration = Duration::from_millis(5);
@@ -31,8 +33,8 @@ const TURN: Duration = Duration::from_millis(5);
 #[derive(Debug, clap::Args)]
 pub struct Args {
     address: SocketAddr,
-    /// Where they come from
-    source: IpAddr,
+    /// Where the first come from; others come from the addresses behind it
+    source: Ipv4Addr,
     streams: usize,
     /// Appears when all are open
     opened: PathBuf,
@@ -101,10 +103,11 @@ impl Members {
 pub fn run(args: Args) -> Result<()> {
     raise_descriptor_limit()?;
     let mut crowd = Crowd::new(args.address)?;
-    crowd.source = Some(args.source);
     let started = Instant::now();
     let mut answered = 0;
     for number in 0..args.streams {
+        let [a, b, c, d] = args.source.octets();
+        crowd.source = Some(Ipv4Addr::new(a, b, c, d + (number / STREAMS_PER_ADDRESS) as u8).into());
         crowd.follow("/events/t0", None)?;
         while number + 1 - answered >= OPENING {
             ensure!(started.elapsed() < OPEN_WITHIN, "{answered} of {} streams are open", args.streams);

@@ -330,7 +330,12 @@ impl Following {
 
     /// What it has dropped since, as it was told to keep no more, cannot be compared.
     async fn still_has(&self, (number, hash): (u64, u64), extent: Extent) -> Result<bool, Broken> {
-        Ok(number < extent.first || self.has(number, hash).await?)
+        if number < extent.first || self.has(number, hash).await? {
+            return Ok(true);
+        }
+        // It may have been dropped between both questions.
+        let now = self.node.engine.extent().await?;
+        Ok(now.last >= extent.last && number < now.first)
     }
 
     async fn has(&self, number: u64, expected: u64) -> Result<bool, Broken> {
