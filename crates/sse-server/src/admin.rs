@@ -18,8 +18,9 @@ use crate::app::App;
 use crate::backplane::Said;
 use crate::health;
 use crate::http::{HealthRoute, Problem, ReplyBody, check_admin_host};
-use crate::listener::{is_descriptor_shortage, not_serving, serving};
+use crate::listener::is_descriptor_shortage;
 use crate::reserve::Reserve;
+use crate::upgrade::while_serving;
 
 mod debug;
 mod desk;
@@ -58,13 +59,7 @@ pub(crate) async fn accept_loop(app: Arc<App>, listener: TcpListener) {
     let (places, reserve) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Arc::new(Reserve::of(SCRAPES_WHILE_FULL)));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
-        serving(&mut phase).await;
-        let accepted = tokio::select! {
-            biased;
-            () = not_serving(&mut phase) => continue,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
+        match while_serving(&mut phase, listener.accept()).await {
             Ok((socket, _)) => {
                 let (app, reserve) = (app.clone(), reserve.clone());
                 tokio::spawn(async move {

@@ -13,13 +13,12 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 
 use crate::app::App;
 use crate::arrival;
 use crate::late_socket::LateSocket;
 use crate::reserve::Reserve;
-use crate::upgrade::Phase;
+use crate::upgrade::while_serving;
 
 /// Connections that may wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -160,13 +159,7 @@ pub(crate) async fn accept_loop(app: Arc<App>, listener: PublicListener) {
     let spare = Reserve::of(1);
     let mut pause = PAUSE_MIN;
     loop {
-        serving(&mut phase).await;
-        let accepted = tokio::select! {
-            biased;
-            () = not_serving(&mut phase) => continue,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
+        match while_serving(&mut phase, listener.accept()).await {
             Ok((socket, remote_addr)) => {
                 pause = PAUSE_MIN;
                 begin(&app, socket, remote_addr).await;
@@ -184,17 +177,6 @@ pub(crate) async fn accept_loop(app: Arc<App>, listener: PublicListener) {
             }
         }
     }
-}
-
-/// Completes while this process serves: otherwise who comes waits with the kernel, for this process or its successor.
-pub(crate) async fn serving(phase: &mut watch::Receiver<Phase>) {
-    // Its sender lives as long as the app.
-    let _ = phase.wait_for(|phase| *phase == Phase::Serving).await;
-}
-
-/// Completes while it does not.
-pub(crate) async fn not_serving(phase: &mut watch::Receiver<Phase>) {
-    let _ = phase.wait_for(|phase| *phase != Phase::Serving).await;
 }
 
 async fn begin(app: &Arc<App>, socket: LateSocket, remote_addr: SocketAddr) {

@@ -16,7 +16,7 @@ pub(crate) use incumbent::{Handles, Upgrades};
 pub(crate) use link::Link;
 pub use link::LinkError;
 pub(crate) use message::Keeps;
-pub(crate) use passage::{Passage, Phase, Succession};
+pub(crate) use passage::{Passage, Succession, while_serving};
 pub(crate) use streams::StreamBatch;
 pub(crate) use successor::serve_passed_on;
 pub use successor::{Predecessor, TakeOverError};

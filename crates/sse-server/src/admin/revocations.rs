@@ -5,7 +5,6 @@ use std::time::SystemTime;
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
-use sse_hub::PublishError;
 
 use super::tell_nodes;
 use crate::access::{Revocation, Revoked};
@@ -50,10 +49,7 @@ async fn add(app: &App, request: Request<Incoming>) -> Result<Response<ReplyBody
     let wish: Revocation = serde_json::from_slice(&body).map_err(|error| Problem::bad("body", error.to_string()))?;
     let (revoked, until) = wish.read().ok_or_else(one_name)?;
     check_name(&revoked)?;
-    let way = app.passage.enter().await;
-    if way.is_some() {
-        return Err(PublishError::Elsewhere.into());
-    }
+    let _way = app.passage.enter_here().await?;
     let full = |error: crate::access::RevocationsFull| {
         Problem::new(StatusCode::INSUFFICIENT_STORAGE, "revocations_full", error.to_string())
     };
@@ -77,10 +73,7 @@ async fn remove(app: &App, query: &str) -> Result<Response<ReplyBody>, Problem> 
     }
     let revoked = Revoked::named(jti, subject).ok_or_else(one_name)?;
     check_name(&revoked)?;
-    let way = app.passage.enter().await;
-    if way.is_some() {
-        return Err(PublishError::Elsewhere.into());
-    }
+    let _way = app.passage.enter_here().await?;
     let gone = || Problem::new(StatusCode::NOT_FOUND, "not_found", "there is no such revocation");
     if !app.access.revocations.has(&revoked) {
         return Err(gone());

@@ -7,7 +7,7 @@ use std::time::Instant;
 use hyper::body::Incoming;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue, ORIGIN, USER_AGENT};
 use hyper::{Method, Request, Response};
-use sse_hub::{FeedStart, Gap, PublishError, Selector, Start, SubscribeError, SubscribeOptions, TopicName};
+use sse_hub::{FeedStart, Gap, Selector, Start, SubscribeError, SubscribeOptions, TopicName};
 
 use super::{Problem, ReplyBody, busy, full, no_content, origin, query};
 use crate::access::Access;
@@ -241,10 +241,7 @@ async fn admit(app: &App, request: &Request<Incoming>, wish: &Wish) -> Result<Ac
     let access = match &wish.ticket {
         Some(ticket) => {
             // Its successor has it as well, and it is good once.
-            let way = app.passage.enter().await;
-            if way.is_some() {
-                return Err(PublishError::Elsewhere.into());
-            }
+            let _way = app.passage.enter_here().await?;
             let access = app.access.ticket(ticket, request.method())?;
             if request.method() == Method::GET {
                 app.signals.ticket("used");

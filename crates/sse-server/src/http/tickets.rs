@@ -7,7 +7,7 @@ use std::time::Instant;
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
 use serde::{Deserialize, Serialize};
-use sse_hub::{PublishError, TopicName};
+use sse_hub::TopicName;
 
 use super::body::read_body;
 use super::{Problem, ReplyBody, json, query};
@@ -63,10 +63,7 @@ async fn give(app: &Arc<App>, request: Request<Incoming>) -> Result<Answer, Prob
         }
     }
     let topics = checked(topics, app.config().topics_per_subscription_max.get())?;
-    let way = app.passage.enter().await;
-    if way.is_some() {
-        return Err(PublishError::Elsewhere.into());
-    }
+    let _way = app.passage.enter_here().await?;
     let ticket = app.access.tickets.issue(token, topics, Instant::now()).map_err(|error| match error {
         TicketError::Full => Problem::too_many("tickets_full", error.to_string(), app.access.tickets.life()),
         TicketError::Random => {

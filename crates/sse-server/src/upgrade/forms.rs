@@ -13,7 +13,7 @@ use super::link::LinkError;
 use super::message::{
     EventForm, GrantsForm, KeyForm, MetaForm, Outcome, ReceiptForm, StateForm, TicketForm, TokenForm, TopicForm,
 };
-use crate::access::{Gate, Revoked, Ticket, Token};
+use crate::access::{Gate, Revocation, Ticket, Token};
 use crate::app::App;
 
 pub(super) fn wrong(what: &str) -> LinkError {
@@ -69,19 +69,12 @@ fn given_id_of(text: Option<String>) -> Result<Option<EventId>, LinkError> {
 pub(super) fn state(app: &App) -> StateForm {
     let key = |(key, receipt, at): (IdempotencyKey, Receipt, u32)| (key_form(&key), receipt_form(&receipt), at);
     let (revoked, _) = app.access.revocations.list(usize::MAX, SystemTime::now());
-    let revocation = |(revoked, until): (Revoked, Option<SystemTime>)| {
-        let (is_id, name) = match revoked {
-            Revoked::Id(id) => (true, id),
-            Revoked::Subject(subject) => (false, subject),
-        };
-        (is_id, name.into(), until.map(millis))
-    };
     StateForm {
         newest: app.hub.settled(),
         seconds: app.hub.seconds(),
         keys: app.hub.moved_keys().into_iter().map(key).collect(),
         tickets: tickets(&app.access),
-        revocations: revoked.into_iter().map(revocation).collect(),
+        revocations: revoked.into_iter().map(|(revoked, until)| Revocation::new(revoked, until)).collect(),
     }
 }
 
@@ -109,10 +102,10 @@ pub(super) fn take_state(app: &App, state: StateForm) -> Result<(), LinkError> {
         let token = Arc::new(token_of(token, &app.access)?);
         app.access.tickets.take_over(name.into(), Ticket { token, topics, ends_at });
     }
-    for (is_id, name, until) in revocations {
-        let revoked = if is_id { Revoked::Id(name.into()) } else { Revoked::Subject(name.into()) };
+    for revocation in revocations {
+        let (revoked, until) = revocation.read().ok_or_else(|| wrong("a revocation"))?;
         // There are as many as the predecessor had, which has the same bound.
-        let _ = app.access.revocations.add(revoked, until.map(time), SystemTime::now());
+        let _ = app.access.revocations.add(revoked, until, SystemTime::now());
     }
     Ok(())
 }
@@ -178,7 +171,6 @@ fn receipt_of(ReceiptForm { cursor, given_id, is_urn }: ReceiptForm) -> Result<R
 }
 
 pub(super) fn token_form(token: &Token) -> TokenForm {
-    let texts = |selectors: &[Selector]| selectors.iter().map(|selector| selector.text().as_str().to_owned()).collect();
     TokenForm {
         id: token.id.clone().map(Into::into),
         subject: token.subject.clone().map(Into::into),
@@ -208,9 +200,7 @@ pub(super) fn grants_form(grants: &Grants) -> GrantsForm {
     match grants {
         Grants::None => GrantsForm::None,
         Grants::All => GrantsForm::All,
-        Grants::Selectors(selectors) => {
-            GrantsForm::Selectors(selectors.iter().map(|selector| selector.text().as_str().to_owned()).collect())
-        }
+        Grants::Selectors(selectors) => GrantsForm::Selectors(texts(selectors)),
     }
 }
 
@@ -220,6 +210,10 @@ pub(super) fn grants_of(form: &GrantsForm, gate: &Gate) -> Result<Grants, LinkEr
         GrantsForm::All => Grants::All,
         GrantsForm::Selectors(texts) => Grants::Selectors(selectors(texts, gate)?.into()),
     })
+}
+
+fn texts(selectors: &[Selector]) -> Vec<String> {
+    selectors.iter().map(|selector| selector.text().as_str().to_owned()).collect()
 }
 
 fn selectors(texts: &[String], gate: &Gate) -> Result<Vec<Selector>, LinkError> {

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::access::Revocation;
+
 /// Of everything in this file. A process of another version takes nothing over.
 pub(super) const VERSION: u32 = 1;
 
@@ -108,8 +110,7 @@ pub(super) struct StateForm {
     pub(super) seconds: u32,
     pub(super) keys: Vec<(KeyForm, ReceiptForm, u32)>,
     pub(super) tickets: Vec<TicketForm>,
-    /// Whether it is a `jti`, the name, and until when it holds in milliseconds since 1970.
-    pub(super) revocations: Vec<(bool, String, Option<u64>)>,
+    pub(super) revocations: Vec<Revocation>,
 }
 
 /// A key and its fingerprint.

@@ -25,6 +25,20 @@ pub(crate) enum Phase {
     Succeeded(Duration),
 }
 
+/// What `accept` gives, while this process serves: otherwise who comes waits with the kernel, for it or its successor.
+pub(crate) async fn while_serving<T>(phase: &mut watch::Receiver<Phase>, accept: impl Future<Output = T>) -> T {
+    tokio::pin!(accept);
+    loop {
+        // Its sender lives as long as the app.
+        let _ = phase.wait_for(|phase| *phase == Phase::Serving).await;
+        tokio::select! {
+            biased;
+            _ = phase.wait_for(|phase| *phase != Phase::Serving) => (),
+            accepted = &mut accept => return accepted,
+        }
+    }
+}
+
 /// The phase, for all who go by it.
 #[derive(Debug)]
 pub(crate) struct Succession(watch::Sender<Phase>);
@@ -105,6 +119,15 @@ impl Passage {
     /// Waits while a successor takes over. It cannot while what comes back is held.
     pub(crate) async fn enter(&self) -> RwLockReadGuard<'_, Option<Successor>> {
         self.0.read().await
+    }
+
+    /// The same for what only the process that serves may change; its successor would not know of it.
+    ///
+    /// # Errors
+    /// [`PublishError::Elsewhere`] if another process serves.
+    pub(crate) async fn enter_here(&self) -> Result<RwLockReadGuard<'_, Option<Successor>>, PublishError> {
+        let way = self.enter().await;
+        if way.is_some() { Err(PublishError::Elsewhere) } else { Ok(way) }
     }
 
     /// Has everybody wait who publishes, once those are done who do just now.
