@@ -74,6 +74,11 @@ pub struct Args {
     /// per delivery
     #[arg(long, value_name = "DURABILITY", conflicts_with_all = ["url", "yardstick", "against_plain"])]
     log: Option<String>,
+    /// Run the load in turns with a server that has this flag too, as in --against-arg=--io-uring=off, and print the ratio of
+    /// CPU per delivery (repeatable)
+    #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
+    #[arg(conflicts_with_all = ["url", "yardstick", "against_plain", "log"])]
+    against_arg: Vec<String>,
     /// How many pairs of runs are compared
     #[arg(long, default_value_t = 5)]
     pairs: usize,

@@ -50,4 +50,4 @@ pub use types::{Ratio, Secret};
 pub use units::ByteSize;
 pub(crate) use value::Scalar;
 pub use web::{HostName, WebOrigin};
-pub use words::{BusyReply, Durability, LogFormat, LogLevel, Preset, SlowPolicy, TopicCompression};
+pub use words::{BusyReply, Durability, IoUring, LogFormat, LogLevel, Preset, SlowPolicy, TopicCompression};

@@ -70,7 +70,7 @@ mod writer;
 
 pub use config::{
     BusyReply, ByteSize, ClaimText, Command, Config, ConfigError, CookieName, Durability, Fault, HealthArgs,
-    HiddenText, HostName, JwksUrl, JwtAlg, JwtKey, LogAction, LogArgs, LogFormat, LogLevel, Network, Origin,
+    HiddenText, HostName, IoUring, JwksUrl, JwtAlg, JwtKey, LogAction, LogArgs, LogFormat, LogLevel, Network, Origin,
     OriginPattern, OtlpEndpoint, Preset, PublishArgs, Ratio, Reloaded, Reloader, RequiredClaims, Secret, ServiceName,
     SlowPolicy, SubscribeArgs, TokenArgs, TopArgs, TopicCompression, TopicLimits, TopicPattern, TopicRule, WebOrigin,
     reference_markdown,

@@ -17,7 +17,7 @@ use sse_hub::TopicName;
 
 use crate::access::Revocations;
 use crate::compression::Compressors;
-use crate::config::Config;
+use crate::config::{Config, IoUring};
 use crate::signals::Signals;
 use crate::stream::{Source, StreamPlan};
 use crate::transport::RawTransport;
@@ -35,6 +35,7 @@ mod lane;
 mod logged;
 mod news;
 mod passing;
+mod ring;
 mod round;
 mod secure;
 mod thread;
@@ -44,6 +45,7 @@ pub(crate) use errand::Errand;
 use news::NewsBox;
 use passing::Passing;
 pub(crate) use passing::{Adopted, Passed};
+use ring::Ring;
 use thread::WriterThread;
 
 /// Commands that may wait for a writer. At the bound a new stream waits, and then is turned away.
@@ -88,6 +90,7 @@ pub(crate) struct WriterSettings {
     pub(crate) write_timeout: Duration,
     pub(crate) connection_age_max: Option<Duration>,
     pub(crate) coalesce_window: Duration,
+    pub(crate) io_uring: IoUring,
     pub(crate) signals: Signals,
     pub(crate) revocations: Arc<Revocations>,
     pub(crate) compressors: Arc<Compressors>,
@@ -105,10 +108,21 @@ impl WriterSettings {
             write_timeout: config.write_timeout,
             connection_age_max: config.connection_age_max,
             coalesce_window: config.coalesce_window,
+            io_uring: config.io_uring,
             signals,
             revocations,
             compressors,
         }
+    }
+}
+
+impl WriterSettings {
+    /// For the thread that asks. Where the kernel has none, or gives us none, `send` does the same for more CPU.
+    fn ring(&self) -> Option<Ring> {
+        if self.io_uring == IoUring::Off {
+            return None;
+        }
+        Ring::open().inspect_err(|error| tracing::info!(%error, "no io_uring: each stream is sent to by itself")).ok()
     }
 }
 

@@ -20,12 +20,16 @@ pub enum Other {
     Memory,
     /// The same server, whose streams are then compressed, with streams that are not.
     Plain,
+    /// The same server with more flags.
+    Flags,
 }
 
 impl Other {
     pub fn of(args: &Args) -> Option<Self> {
         let memory = args.log.as_ref().map(|_| Self::Memory);
-        memory.or(args.yardstick.then_some(Self::BareLoop)).or(args.against_plain.then_some(Self::Plain))
+        let flags = (!args.against_arg.is_empty()).then_some(Self::Flags);
+        let plain = args.against_plain.then_some(Self::Plain);
+        memory.or(args.yardstick.then_some(Self::BareLoop)).or(plain).or(flags)
     }
 
     fn name(self) -> &'static str {
@@ -33,6 +37,7 @@ impl Other {
             Self::BareLoop => "the bare loop",
             Self::Memory => "memory mode",
             Self::Plain => "streams as they are",
+            Self::Flags => "the server with those flags",
         }
     }
 
@@ -42,6 +47,11 @@ impl Other {
             Self::Memory => load(args, args.server(dir)?, report, &["--quiet"]),
             Self::Plain => {
                 let args = Args { gzip: false, ..args.clone() };
+                load(&args, args.server(dir)?, report, &["--quiet"])
+            }
+            Self::Flags => {
+                let server_arg = args.server_arg.iter().chain(&args.against_arg).cloned().collect();
+                let args = Args { server_arg, ..args.clone() };
                 load(&args, args.server(dir)?, report, &["--quiet"])
             }
         }

@@ -72,6 +72,16 @@ words! {
 }
 
 words! {
+    /// Whether the writers send by io_uring.
+    pub enum IoUring ("auto|off") {
+        /// Where the kernel has it and lets the process use it.
+        Auto = "auto",
+        /// Each stream is sent to by a call of its own.
+        Off = "off",
+    }
+}
+
+words! {
     /// How log lines are written.
     pub enum LogFormat ("text|json") {
         /// For people.

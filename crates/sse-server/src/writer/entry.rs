@@ -128,6 +128,14 @@ impl Entry {
         write_with(bytes.len(), |done| (&self.socket).write(&bytes[done..]))
     }
 
+    /// The same for a plain socket that has taken `done` of them already.
+    pub(super) fn write_on(&mut self, bytes: &[u8], done: usize) -> Written {
+        match self.write(&bytes[done..]) {
+            Written::Part(len) => Written::Part(done + len),
+            written => written,
+        }
+    }
+
     /// The same for several pieces, in one call for all.
     pub(super) fn write_pieces(&mut self, pieces: &mut [IoSlice<'_>]) -> Written {
         if let Some(tls) = &mut self.tls {

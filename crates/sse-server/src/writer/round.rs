@@ -1,7 +1,12 @@
 //! A lane's rounds: one batch, one `send` for each stream that is caught up.
 
+use std::os::fd::AsRawFd;
+
+use bytes::Bytes;
+
 use super::entry::{EntrySource, Place, Written};
 use super::lane::{Next, Round};
+use super::ring;
 use super::thread::{SENDS_PER_TURN, WriterThread};
 use crate::compression::{Secrecy, Text};
 use crate::fan_out::FanOut;
@@ -46,18 +51,28 @@ impl WriterThread {
         }
         let is_long = self.lanes[key as usize].members > LONG_ROUND;
         let sends_per_offer = if is_long { SENDS_PER_OFFER } else { SENDS_PER_OFFER_IF_SHORT };
-        for _ in 0..SENDS_PER_TURN {
-            self.sends_since_offer += 1;
+        let mut sends_left = SENDS_PER_TURN;
+        while sends_left > 0 {
             if self.sends_since_offer >= sends_per_offer {
                 self.offer_core();
             }
             // A failed send may have ended the lane's last stream, and the lane with it.
-            let Some(lane) = self.lanes.get_mut(key as usize) else { return false };
-            let Some(entry) = lane.waiting.pop() else {
+            let Some(lane) = self.lanes.get(key as usize) else { return false };
+            let waiting = lane.waiting.len();
+            if waiting == 0 {
                 self.end_round(key);
                 return true;
-            };
-            self.send_round(key, entry);
+            }
+            let batch = waiting.min(sends_left).min(ring::SENDS_MAX);
+            if self.ring.is_some() && batch >= ring::SENDS_MIN {
+                self.send_batch(key, batch);
+                sends_left -= batch;
+                self.sends_since_offer += batch;
+            } else {
+                self.send_one(key);
+                sends_left -= 1;
+                self.sends_since_offer += 1;
+            }
         }
         true
     }
@@ -114,28 +129,74 @@ impl WriterThread {
         true
     }
 
-    /// Sends the round's batch to one stream, which is then caught up, or behind with the rest of it.
-    fn send_round(&mut self, lane_key: u32, key: u32) {
+    /// Sends the round's text to the next of those who wait.
+    fn send_one(&mut self, lane_key: u32) {
+        let Some((key, bytes)) = self.next_of_round(lane_key) else { return };
+        let written = self.entries[key as usize].write(&bytes);
+        self.settle(lane_key, key, &bytes, written);
+    }
+
+    /// Sends it to the next `batch` of them in one call.
+    fn send_batch(&mut self, lane_key: u32, batch: usize) {
+        let Some(mut ring) = self.ring.take() else { return };
+        let mut sent = Vec::with_capacity(batch);
+        for _ in 0..batch {
+            let Some((key, bytes)) = self.next_of_round(lane_key) else { break };
+            let entry = &mut self.entries[key as usize];
+            if entry.tls.is_some() {
+                let written = entry.write(&bytes);
+                self.settle(lane_key, key, &bytes, written);
+                continue;
+            }
+            ring.push(entry.socket.as_raw_fd(), bytes.clone());
+            sent.push((key, bytes));
+        }
+        match ring.send() {
+            Ok(taken) => {
+                for ((key, bytes), &taken) in sent.iter().zip(taken) {
+                    let written = self.entries[*key as usize].write_on(bytes, taken);
+                    self.settle(lane_key, *key, bytes, written);
+                }
+                self.ring = Some(ring);
+            }
+            Err(error) => {
+                // Nobody can tell what these have got, so they come back for it.
+                tracing::error!(%error, streams = sent.len(), "io_uring fails: from now on each stream is sent to by itself");
+                sent.iter().for_each(|(key, bytes)| self.settle(lane_key, *key, bytes, Written::Broken));
+            }
+        }
+    }
+
+    /// Takes the next of those who wait out of the list, with the bytes it is to get. It has to be settled.
+    fn next_of_round(&mut self, lane_key: u32) -> Option<(u32, Bytes)> {
+        let lane = &mut self.lanes[lane_key as usize];
+        let round = lane.round.as_mut()?;
+        let key = lane.waiting.pop()?;
+        let bytes = match &mut round.block {
+            Some(block) => self.gzip.take(key, block),
+            None => round.bytes.clone(),
+        };
+        self.entries[key as usize].source = EntrySource::Lane { lane: lane_key, place: Place::Off };
+        Some((key, bytes))
+    }
+
+    /// Puts a stream that was sent `bytes` among the caught-up, or behind with the rest of them.
+    fn settle(&mut self, lane_key: u32, key: u32, bytes: &Bytes, written: Written) {
         let lane = &mut self.lanes[lane_key as usize];
         let Some(round) = &mut lane.round else { return };
-        let entry = &mut self.entries[key as usize];
-        let compressed = round.block.as_mut().map(|block| self.gzip.take(key, block));
-        let bytes = compressed.as_ref().unwrap_or(&round.bytes);
-        let written = entry.write(bytes);
         if written == Written::All {
             round.sent += 1;
             round.bytes_sent += bytes.len();
         }
         if written == Written::All && round.ends.is_none() {
-            entry.source = EntrySource::Lane { lane: lane_key, place: lane.list(key) };
+            self.entries[key as usize].source = EntrySource::Lane { lane: lane_key, place: lane.list(key) };
             return;
         }
-        entry.source = EntrySource::Lane { lane: lane_key, place: Place::Off };
         if let Some(block) = &round.block {
             self.gzip.leave(key, block.end());
         }
         let (rest, head, ends) = match written {
-            Written::All => (bytes::Bytes::new(), lane.head, round.ends),
+            Written::All => (Bytes::new(), lane.head, round.ends),
             Written::Part(len) => {
                 self.settings.signals.delivered(round.frames);
                 self.settings.signals.sent(len);

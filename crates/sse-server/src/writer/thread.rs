@@ -16,6 +16,7 @@ use super::errand::Walk;
 use super::gzip::Gzip;
 use super::lane::{Lane, LaneKey};
 use super::news::{News, NewsBox, NewsOf, WAKE_TOKEN};
+use super::ring::Ring;
 use super::secure::Secure;
 use super::wheel::{Due, Tick, Wheel};
 use super::{Command, Joining, WriterSettings};
@@ -48,6 +49,8 @@ pub(super) struct WriterThread {
     pub(super) runnable: VecDeque<(u32, u32)>,
     /// Sends to lanes since other threads were let in.
     pub(super) sends_since_offer: usize,
+    /// Sends to many at once, where that can be had.
+    pub(super) ring: Option<Ring>,
     pub(super) gzip: Gzip,
     pub(super) wheel: Wheel,
     /// When those behind were judged last.
@@ -78,6 +81,7 @@ impl WriterThread {
             behind: Vec::new(),
             runnable: VecDeque::new(),
             sends_since_offer: 0,
+            ring: None,
             gzip: Gzip::new(&settings),
             wheel: Wheel::new(now),
             judged_at: 0,
@@ -96,6 +100,8 @@ impl WriterThread {
     }
 
     pub(super) fn run(mut self) {
+        // Here, for only the thread that opens it may use it.
+        self.ring = self.settings.ring();
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         let mut news = Vec::new();
         let mut due = Vec::new();

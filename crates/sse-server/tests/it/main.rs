@@ -4,6 +4,7 @@
 
 mod activation;
 mod admin;
+mod batches;
 mod churn;
 mod closing;
 mod coalescing;
