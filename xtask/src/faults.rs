@@ -36,6 +36,7 @@ mod power;
 pub mod press;
 mod profiled;
 pub mod publisher;
+mod publishing;
 pub mod rank;
 mod refusals;
 mod reloading;
@@ -47,11 +48,13 @@ mod scrapers;
 pub mod server;
 mod silent;
 mod slow_disk;
+mod slow_switch;
 mod sockets;
 pub mod spoiled;
 mod stalled;
 mod stopped;
 mod storm;
+mod switch_kills;
 mod tiny;
 mod tokens;
 mod topics;
@@ -164,7 +167,7 @@ const ROWS: &[Row] = &[
     Row { name: "K1", fault: "a drain with very many streams", run: draining::ends_streams_evenly, broken_by: &["--drain-window=1s"] },
     Row { name: "K2", fault: "a drain while events are published", run: draining::answers_publishers, broken_by: &[] },
     Row { name: "K4", fault: "upgrades in a row, under load", run: upgrades::in_a_row, broken_by: &[] },
-    Row { name: "upgrade", fault: "either process is killed during an upgrade", run: upgrades::killed_anywhere, broken_by: &[] },
+    Row { name: "upgrade", fault: "either process is killed during an upgrade", run: switch_kills::anywhere, broken_by: &[] },
     Row { name: "K5", fault: "settings that change under load, good ones and bad ones", run: reloading::goes_well, broken_by: &[] },
     Row { name: "L1", fault: "very many topics, and strangers' words", run: scrapers::series_are_bounded, broken_by: &[] },
     Row { name: "L3", fault: "50 scrapers that do not read", run: scrapers::slow_scrapers, broken_by: &[] },

@@ -149,6 +149,10 @@ impl Server {
         drop(self.process);
     }
 
+    pub fn is_running(&mut self) -> Result<bool> {
+        Ok(self.process.ended_within(Duration::ZERO)?.is_none())
+    }
+
     /// Whether it ends by itself within `limit`, and well.
     pub fn has_ended_well(mut self, limit: Duration) -> Result<bool> {
         Ok(self.process.ended_within(limit)?.is_some_and(|status| status.success()))
