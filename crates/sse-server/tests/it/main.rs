@@ -55,3 +55,4 @@ mod tls;
 mod traces;
 mod unheard;
 mod upgrade;
+mod upgrade_kinds;

@@ -12,10 +12,10 @@ use crate::harness::token::{SECRET, token};
 use crate::harness::{DataDir, Launch, Request, Server, Stream, eventually};
 
 /// Where servers that succeed each other meet. Paths of such sockets are short.
-struct Meeting(tempfile::TempDir);
+pub(crate) struct Meeting(tempfile::TempDir);
 
 impl Meeting {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
@@ -27,7 +27,7 @@ impl Meeting {
         Launch::new(&[&["--upgrade-socket", &self.path(), "--drain-window", "2s"], flags].concat())
     }
 
-    fn start(&self, flags: &[&str]) -> Server {
+    pub(crate) fn start(&self, flags: &[&str]) -> Server {
         self.launch(flags).start()
     }
 
@@ -76,7 +76,7 @@ fn hello() -> Value {
 }
 
 #[track_caller]
-fn gone(server: &mut Server) {
+pub(crate) fn gone(server: &mut Server) {
     assert!(server.wait_exit().success());
 }
 
@@ -87,7 +87,7 @@ fn sequence(id: &str) -> u64 {
 
 /// The stream gets what is published now, and nothing else.
 #[track_caller]
-fn expect_live(server: &Server, topic: &str, stream: &mut Stream, data: &str) -> String {
+pub(crate) fn expect_live(server: &Server, topic: &str, stream: &mut Stream, data: &str) -> String {
     let id = server.publish(topic, data);
     let event = stream.next_event();
     assert_eq!((event.data.as_str(), &event.id), (data, &id));
