@@ -21,6 +21,10 @@ const SENDS_PER_OFFER: usize = 16;
 /// streams would be milliseconds each, beside a storm of replays.
 const SENDS_PER_OFFER_IF_SHORT: usize = LONG_ROUND;
 
+/// Sends of a long round in one system call: within it no core can be offered. With 64 they cost a twelfth less, and another
+/// topic waits four times as long.
+const BATCH_MAX_IF_LONG: usize = 32;
+
 impl WriterThread {
     /// The hub has told that the lane has something to read.
     pub(super) fn lane_has_news(&mut self, key: u32, fan_out: Option<FanOut>) {
@@ -50,7 +54,10 @@ impl WriterThread {
             return false;
         }
         let is_long = self.lanes[key as usize].members > LONG_ROUND;
-        let sends_per_offer = if is_long { SENDS_PER_OFFER } else { SENDS_PER_OFFER_IF_SHORT };
+        let (sends_per_offer, batch_max) = match is_long {
+            true => (SENDS_PER_OFFER, BATCH_MAX_IF_LONG),
+            false => (SENDS_PER_OFFER_IF_SHORT, ring::SENDS_MAX),
+        };
         let mut sends_left = SENDS_PER_TURN;
         while sends_left > 0 {
             if self.sends_since_offer >= sends_per_offer {
@@ -63,7 +70,7 @@ impl WriterThread {
                 self.end_round(key);
                 return true;
             }
-            let batch = waiting.min(sends_left).min(ring::SENDS_MAX);
+            let batch = waiting.min(sends_left).min(batch_max);
             if self.ring.is_some() && batch >= ring::SENDS_MIN {
                 self.send_batch(key, batch);
                 sends_left -= batch;
