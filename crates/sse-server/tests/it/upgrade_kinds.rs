@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
+use crate::harness::token::{SECRET, token};
 use crate::harness::{Server, Stream, eventually};
 use crate::upgrade::{Meeting, expect_live, gone};
 
@@ -41,6 +44,25 @@ fn streams_of_an_address_are_counted_on() {
         (stream.next_event().event_type == "message").then_some(stream)
     });
     assert_eq!(second.next_data(), "welcome");
+}
+
+#[test]
+fn streams_of_a_subject_are_counted_on() {
+    let meeting = Meeting::new();
+    let keys = ["--publisher-jwt-key", SECRET, "--subscriber-jwt-key", SECRET];
+    let flags = [&keys[..], &["--connections-per-subject-max", "2"]].concat();
+    let of = |server: &Server, id: &str| {
+        let claims = json!({ "sub": "ann", "jti": id, "mercure": { "subscribe": [] } });
+        server.request("GET", "/events/a").bearer(token(&claims))
+    };
+    let mut server = meeting.start(&flags);
+    let first = of(&server, "1").open();
+    let _second = of(&server, "2").open();
+    let next = meeting.start(&flags);
+    gone(&mut server);
+    of(&next, "3").send().problem(429);
+    drop(first);
+    eventually("the place becomes free", || (of(&next, "4").start().head().status == 200).then_some(()));
 }
 
 /// What the old process has begun to send is sent to its end by the new one, and slowness is dealt with as before.
