@@ -94,6 +94,7 @@ closed_topic_age = "24h"
 
 # Writing
 coalesce_window = "0"
+io_uring = "auto"
 compression = "on"
 compression_followers_min = 8
 compressors_max = 256
