@@ -69,6 +69,8 @@ async fn follow(State(hub): State<Hub>, Path(topic): Path<String>, headers: Head
     let last_event_id = headers.get("last-event-id").map_or(&[][..], |id| id.as_bytes());
     // An id that is no text names no event either: the hub then says in the stream that something is missing.
     let start = Start::parse(&String::from_utf8_lossy(last_event_id));
+    // Taken first: a client that is cut before its first event comes back with it.
+    let position = (start == Start::Live).then(|| hub.position().frame().text());
     let subscription = hub.subscribe(SubscribeOptions::topic(TopicName::parse(&topic)?).from(start))?;
     let head = [
         (header::CONTENT_TYPE, "text/event-stream"),
@@ -77,7 +79,7 @@ async fn follow(State(hub): State<Hub>, Path(topic): Path<String>, headers: Head
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ];
     // Bytes at once, so that an `EventSource` is open before the first event.
-    let opening = stream::iter([Frame::retry(RETRY).text()]);
+    let opening = stream::iter([Frame::retry(RETRY).text()].into_iter().chain(position));
     let body = Body::from_stream(opening.chain(texts(subscription)).map(Ok::<_, Infallible>));
     Ok((head, body).into_response())
 }

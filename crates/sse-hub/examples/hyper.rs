@@ -23,7 +23,10 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use percent_encoding::percent_decode_str;
 use socket2::SockRef;
-use sse_hub::{Batch, Delivery, Hub, Publication, PublishError, Start, SubscribeError, SubscribeOptions, Subscription};
+use sse_hub::{
+    Batch, Cursor, Delivery, Hub, Publication, PublishError, Start, SubscribeError, SubscribeOptions, Subscription,
+    TopicName,
+};
 use sse_wire::{Event, Frame};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -83,12 +86,12 @@ type Answer = Response<Either<EventBody, Full<Bytes>>>;
 
 async fn answer(hub: &Hub, request: Request<Incoming>) -> Answer {
     let path = percent_decode_str(request.uri().path()).decode_utf8_lossy();
-    let Some(topic) = path.strip_prefix("/events/").map(sse_hub::TopicName::parse) else {
+    let Some(topic) = path.strip_prefix("/events/").map(TopicName::parse) else {
         return plain(StatusCode::NOT_FOUND, "topics are at /events/{topic}");
     };
     match (topic, request.method()) {
         (Err(error), _) => plain(StatusCode::BAD_REQUEST, error),
-        (Ok(topic), &Method::GET) => follow(hub, SubscribeOptions::topic(topic).from(start(&request))),
+        (Ok(topic), &Method::GET) => follow(hub, topic, start(&request)),
         (Ok(topic), &Method::POST) => match read_event(request).await {
             Ok(event) => publish(hub, Publication::new(topic, event)),
             Err(error) => plain(StatusCode::BAD_REQUEST, error),
@@ -103,14 +106,16 @@ fn start(request: &Request<Incoming>) -> Start {
     Start::parse(&String::from_utf8_lossy(id))
 }
 
-fn follow(hub: &Hub, options: SubscribeOptions) -> Answer {
-    let subscription = match hub.subscribe(options) {
+fn follow(hub: &Hub, topic: TopicName, start: Start) -> Answer {
+    // Taken first: a client that is cut before its first event comes back with it.
+    let position = (start == Start::Live).then(|| hub.position());
+    let subscription = match hub.subscribe(SubscribeOptions::topic(topic).from(start)) {
         Ok(subscription) => subscription,
         // Tells an `EventSource` to stop reconnecting.
         Err(error @ SubscribeError::Ended) => return plain(StatusCode::NO_CONTENT, error),
         Err(error) => return plain(StatusCode::SERVICE_UNAVAILABLE, error),
     };
-    let mut answer = Response::new(Either::Left(EventBody::new(subscription)));
+    let mut answer = Response::new(Either::Left(EventBody::new(position, subscription)));
     let head = answer.headers_mut();
     head.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     head.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -147,10 +152,14 @@ struct EventBody {
 }
 
 impl EventBody {
-    fn new(subscription: Subscription) -> Self {
+    fn new(position: Option<Cursor>, subscription: Subscription) -> Self {
         let mut heartbeat = interval(HEARTBEAT_INTERVAL);
         heartbeat.reset();
-        Self { opening: Some(Frame::retry(RETRY).text()), subscription, heartbeat }
+        let mut opening = Frame::retry(RETRY).text_bytes().to_vec();
+        if let Some(position) = position {
+            opening.extend_from_slice(position.frame().text_bytes());
+        }
+        Self { opening: Some(opening.into()), subscription, heartbeat }
     }
 
     /// The next bytes; `None` when the stream is over.

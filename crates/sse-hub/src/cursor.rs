@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use sse_wire::{EventId, Frame};
 use uuid::Uuid;
 
 /// Names one continuous history: within an epoch no sequence is ever given twice.
@@ -74,6 +75,11 @@ impl Cursor {
     pub const SEQUENCE_MAX: u64 = 10_u64.pow(Self::SEQUENCE_DIGITS as u32) - 1;
     /// Bytes of the text form.
     pub const TEXT_LEN: usize = 8 + 1 + Self::SEQUENCE_DIGITS;
+
+    /// Tells a client that it stands here, without an event.
+    pub fn frame(self) -> Frame {
+        Frame::id(&EventId::parse(&self.to_string()).expect("a cursor is one line"))
+    }
 
     /// The cursor that `text` spells in either [`IdForm`], if it spells one.
     pub fn parse(text: &str) -> Option<Self> {

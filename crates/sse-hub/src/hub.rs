@@ -89,6 +89,12 @@ impl Hub {
         self.inner.cursor(self.inner.order.newest())
     }
 
+    /// Where a live subscription begins that is made after this call: whoever comes back with this id before it was given an
+    /// event misses nothing. Unlike [`newest`](Self::newest) this waits for events that are on their way into the rings.
+    pub fn position(&self) -> Cursor {
+        self.inner.cursor(self.settled())
+    }
+
     /// Publishes an event. It is live for every follower when this returns. Without a log or a backplane this never waits and
     /// never calls back; with one it waits for the commit: see [`submit`](Self::submit).
     ///

@@ -11,7 +11,7 @@ use hyper::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue,
     TRANSFER_ENCODING, VARY,
 };
-use sse_hub::{Feed, Gap, Grants, Subscription, TopicName};
+use sse_hub::{Cursor, Feed, Gap, Grants, Subscription, TopicName};
 use sse_wire::{Event, EventType, Frame};
 
 use crate::access::Token;
@@ -65,8 +65,9 @@ pub(crate) enum Source {
 /// The first bytes of a stream, which tell a browser that it is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Opening {
-    /// A `retry:` line.
-    Retry(Duration),
+    /// A `retry:` line, and for a stream that begins live the position it begins at: cut before its first event, its client
+    /// comes back with that.
+    Retry { retry: Duration, position: Option<Cursor> },
     /// A comment without text.
     Comment,
 }
@@ -74,7 +75,10 @@ pub(crate) enum Opening {
 impl Opening {
     pub(crate) fn text(self) -> Bytes {
         match self {
-            Self::Retry(retry) => Frame::retry(retry).text(),
+            Self::Retry { retry, position: None } => Frame::retry(retry).text(),
+            Self::Retry { retry, position: Some(position) } => {
+                Bytes::from([Frame::retry(retry).text_bytes(), position.frame().text_bytes()].concat())
+            }
             Self::Comment => Bytes::from_static(b":\n"),
         }
     }

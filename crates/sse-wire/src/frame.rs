@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::Event;
-use crate::field::{Field, FieldError, check_line};
+use crate::field::{EventId, Field, FieldError, check_line};
 
 /// An encoded event or comment, ending in a blank line.
 ///
@@ -39,6 +39,13 @@ impl Frame {
         let millis = retry.as_millis().to_string();
         let mut draft = FrameDraft::with_text_len(7 + millis.len() + 2);
         draft.put(b"retry: ").put(millis.as_bytes()).put(b"\n\n");
+        draft.finish(|_| ())
+    }
+
+    /// An `id:` line on its own, which sets the client's last event id and dispatches nothing (WHATWG HTML, 9.2.6).
+    pub fn id(id: &EventId) -> Self {
+        let mut draft = FrameDraft::with_text_len(4 + id.as_str().len() + 2);
+        draft.put(b"id: ").put(id.as_str().as_bytes()).put(b"\n\n");
         draft.finish(|_| ())
     }
 
@@ -204,7 +211,7 @@ impl<'a> Iterator for Lines<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EventId, EventType};
+    use crate::EventType;
 
     #[test]
     fn a_frame_is_made_again_of_its_text() {
@@ -276,6 +283,7 @@ mod tests {
     fn comments_and_retry_stand_alone() {
         assert_eq!(Frame::comment("ping").unwrap().text_bytes(), b": ping\n\n");
         assert_eq!(Frame::retry(Duration::from_secs(3)).chunk().as_ref(), b"d\r\nretry: 3000\n\n\r\n");
+        assert_eq!(Frame::id(&EventId::parse("a-7").unwrap()).chunk().as_ref(), b"9\r\nid: a-7\n\n\r\n");
         assert!(Frame::comment("a\nb").is_err());
         assert!(Event::new("").with_comment("a\rb").is_err());
     }

@@ -175,6 +175,7 @@ impl Client {
             // It is not where it was: what it had missed there is of no account.
             self.holes.clear();
         }
+        let begins = (start == Start::Live).then(|| world.hub.position().to_string());
         let source = match self.open(world, start) {
             Ok(source) => source,
             Err(SubscribeError::Ended) => {
@@ -184,6 +185,9 @@ impl Client {
             }
             Err(error) => panic!("{error}"),
         };
+        if let Some(begins) = begins {
+            self.last_id = begins;
+        }
         let last = position.unwrap_or(0);
         let mut connection = Connection { source, flag: Arc::default(), waiting: false, due, last };
         if lost {

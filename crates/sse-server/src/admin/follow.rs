@@ -41,13 +41,12 @@ pub(super) async fn answer<B>(app: &App, request: &Request<B>) -> Result<Respons
     }
     let start = start_of(request.headers(), last_event_id)?;
     let place = app.admin.follower()?;
-    // Known before anything comes: one that comes back has missed nothing.
-    let newest = app.hub.newest();
+    let position = app.hub.position();
     let options = SubscribeOptions::selectors(selectors).from(start).with_grants(rights.grants());
     let mut subscription = app.hub.subscribe(options)?;
     subscription.started().await?;
     let body = LookBody {
-        first: Some(Bytes::from(format!("retry: 1000\nid: {newest}\n\n"))),
+        first: Some(Bytes::from(format!("retry: 1000\nid: {position}\n\n"))),
         subscription: Some(subscription),
         until: Box::pin(tokio::time::sleep(LOOK_MAX)),
         _place: place,

@@ -285,8 +285,10 @@ impl Wish {
             return Err(Problem::bad("topic", "no topic is named; use /events/{topic} or /events?topic=a&topic=b"));
         }
         let start = start(request.headers(), last_event_id)?;
+        let retry = jittered(app.config().retry, app.config().retry_jitter.get());
+        let position = (start == Start::Live).then(|| app.hub.position());
         let manner = Manner {
-            opening: Opening::Retry(jittered(app.config().retry, app.config().retry_jitter.get())),
+            opening: Opening::Retry { retry, position },
             notices: Notices::On,
             headers: head_fields(),
             announced: false,

@@ -15,8 +15,9 @@ fn followers_get_the_rest_and_the_end(path: StreamPath) {
     let mut stream = server.subscribe("run/1").open();
     let step = server.publish("run/1", "step");
     let end = server.close("run/1");
+    stream.expect_opening(3000);
     stream.expect_text(&format!(
-        "retry: 3000\n\nid: {step}\ndata: step\n\nevent: sse.end\nid: {end}\ndata: {{\"topic\":\"run/1\"}}\n\n"
+        "id: {step}\ndata: step\n\nevent: sse.end\nid: {end}\ndata: {{\"topic\":\"run/1\"}}\n\n"
     ));
     let mut connection = stream.expect_end();
     if path == StreamPath::Writers {

@@ -31,15 +31,11 @@ fn the_file_is_part_of_it() {
 
     fs::write(&file, "retry = \"1s\"\nretry_jitter = 0\n").unwrap();
     let flags = ["--config", file.to_str().unwrap()];
-    Launch::new(&flags).start().subscribe("a").open().expect_text("retry: 1000\n\n");
+    Launch::new(&flags).start().subscribe("a").open().expect_opening(1000);
     // The environment goes before the file, a flag before both.
     let environment = |flags: &[&str]| Launch::new(flags).environment("SSE_RETRY", "2s");
-    environment(&flags).start().subscribe("a").open().expect_text("retry: 2000\n\n");
-    environment(&[&flags[..], &["--retry", "4s"]].concat())
-        .start()
-        .subscribe("a")
-        .open()
-        .expect_text("retry: 4000\n\n");
+    environment(&flags).start().subscribe("a").open().expect_opening(2000);
+    environment(&[&flags[..], &["--retry", "4s"]].concat()).start().subscribe("a").open().expect_opening(4000);
 }
 
 #[test]

@@ -168,7 +168,7 @@ fn an_envelope_tells_the_first_topic_that_is_followed(path: StreamPath) {
 fn an_envelope_keeps_the_retry(path: StreamPath) {
     let server = path.start(&["--retry-jitter", "0"]);
     let mut stream = server.follow("/events/a?envelope=json").open();
-    stream.expect_text("retry: 3000\n\n");
+    stream.expect_opening(3000);
     let id = server.publish_to("/events/a?type=note&retry=1500", "x");
     stream.expect_text(&format!(
         "event: note\nretry: 1500\nid: {id}\ndata: {{\"topic\":\"a\",\"type\":\"note\",\"id\":\"{id}\",\"data\":\"x\"}}\n\n"
@@ -178,7 +178,7 @@ fn an_envelope_keeps_the_retry(path: StreamPath) {
 fn every_line_of_data_is_a_line_of_its_own(path: StreamPath) {
     let server = path.start(&["--retry-jitter", "0"]);
     let mut stream = server.subscribe("a").open();
-    stream.expect_text("retry: 3000\n\n");
+    stream.expect_opening(3000);
     for (data, lines) in [
         ("", "data: \n"),
         ("one", "data: one\n"),
@@ -196,7 +196,7 @@ fn every_line_of_data_is_a_line_of_its_own(path: StreamPath) {
 fn fields_come_in_a_fixed_order(path: StreamPath) {
     let server = path.start(&["--retry-jitter", "0"]);
     let mut stream = server.subscribe("a").open();
-    stream.expect_text("retry: 3000\n\n");
+    stream.expect_opening(3000);
     server.publish_to("/events/a?id=chosen&retry=1500&type=price", "1");
     stream.expect_text("event: price\nretry: 1500\nid: chosen\ndata: 1\n\n");
     // `message` is what an event is without a type.
@@ -223,8 +223,11 @@ fn a_hot_topic_reaches_all_its_followers(path: StreamPath) {
     let mut streams: Vec<Stream> = (0..600).map(|_| server.subscribe("hot").open()).collect();
     let ids = server.publish_burst("hot", 20);
     let events = ids.iter().enumerate().map(|(n, id)| format!("id: {id}\ndata: {n}\n\n"));
-    let expected = format!("retry: 3000\n\n{}", events.collect::<String>());
-    streams.iter_mut().for_each(|stream| stream.expect_text(&expected));
+    let expected: String = events.collect();
+    for stream in &mut streams {
+        stream.expect_opening(3000);
+        stream.expect_text(&expected);
+    }
     assert_eq!(server.metric("sse_connections_active"), Some(600.0));
 }
 

@@ -147,7 +147,7 @@ fn an_old_client_gets_no_chunks(path: StreamPath) {
         let mut stream = begin(&server, request);
         assert_eq!(stream.head.field("transfer-encoding"), None);
         assert_eq!(stream.head.field("content-length"), None);
-        stream.expect_text("retry: 3000\n\n");
+        stream.expect_opening(3000);
         let id = server.publish("a", "x");
         stream.expect_text(&format!("id: {id}\ndata: x\n\n"));
     }
@@ -162,7 +162,7 @@ fn a_client_that_asks_to_close_gets_its_stream(path: StreamPath) {
     let mut stream = server.subscribe("run").field("Connection", "close").open();
     assert_eq!(stream.head.field("connection"), Some("close"));
     assert_eq!(stream.head.field("transfer-encoding"), None);
-    stream.expect_text("retry: 3000\n\n");
+    stream.expect_opening(3000);
     let id = server.publish("run", "x");
     stream.expect_text(&format!("id: {id}\ndata: x\n\n"));
     server.close("run");

@@ -18,7 +18,8 @@ fn a_quiet_stream_gets_heartbeats(path: StreamPath) {
     let old = server.subscribe("a").version("HTTP/1.0").open();
     let started = Instant::now();
     for mut stream in [chunked, several, old] {
-        stream.expect_text("retry: 3000\n\n: ping\n\n: ping\n\n: ping\n\n");
+        stream.expect_opening(3000);
+        stream.expect_text(": ping\n\n: ping\n\n: ping\n\n");
     }
     assert!(started.elapsed() > Duration::from_millis(500), "three heartbeats in {:?}", started.elapsed());
 }

@@ -8,7 +8,7 @@ use crate::harness::{Server, ids};
 fn an_envelope_carries_every_field() {
     let server = Server::start(&["--retry-jitter", "0"]);
     let mut stream = server.subscribe("orders").open();
-    stream.expect_text("retry: 3000\n\n");
+    stream.expect_opening(3000);
     let reply = server
         .post_json(r#"{"topic": "orders", "type": "created", "id": "o-1", "retry": 1500, "data": "one\ntwo"}"#)
         .send();

@@ -18,7 +18,7 @@ fn a_follower_sees_an_event_byte_for_byte(path: StreamPath) {
         )
     );
     // At once: a browser's `onopen` waits for it.
-    stream.expect_text("retry: 3000\n\n");
+    stream.expect_opening(3000);
 
     let curl = server.post("/events/news", "hello").field("Content-Type", "application/x-www-form-urlencoded");
     let id = curl.send().json()["id"].as_str().unwrap().to_owned();

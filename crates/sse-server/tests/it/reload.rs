@@ -104,7 +104,7 @@ fn what_needs_a_restart_is_named() {
     // The flag goes before the file.
     assert_eq!(told["needs_restart"], "ring_frames_max");
     configured.server.wait_for_metric("sse_config_restart_pending", 1.0);
-    configured.server.subscribe("a").open().expect_text("retry: 1000\n\n");
+    configured.server.subscribe("a").open().expect_opening(1000);
     configured.take_on("");
     configured.server.wait_for_metric("sse_config_restart_pending", 0.0);
 }

@@ -9,6 +9,7 @@ on_all_paths_and_compressed_in_http2![
     resumes_by_every_name_of_the_parameter,
     the_header_wins_over_the_query,
     an_empty_id_asks_for_nothing,
+    who_had_no_event_resumes_where_it_began,
     earliest_asks_for_all_that_is_kept,
     resumes_after_a_publishers_own_id,
     replay_and_live_events_meet_without_a_seam,
@@ -54,6 +55,19 @@ fn an_empty_id_asks_for_nothing(path: StreamPath) {
     let mut stream = server.follow("/events/news?last_event_id=").last_event_id("").open();
     server.publish("news", "now");
     assert_eq!(stream.next_data(), "now");
+}
+
+/// Cut before its first event, a browser comes back with the id that the stream began with.
+fn who_had_no_event_resumes_where_it_began(path: StreamPath) {
+    let server = path.start(&["--retry-jitter", "0"]);
+    for target in ["/events/news", "/events?topic=news&topic=quiet", "/events?match=*"] {
+        server.publish("news", "before");
+        let id = server.follow(target).open().expect_opening(3000);
+        server.publish("news", "missed");
+        let mut again = server.follow(target).last_event_id(&id).open();
+        again.expect_text("retry: 3000\n\n");
+        assert_eq!(again.next_data(), "missed", "{target}");
+    }
 }
 
 fn earliest_asks_for_all_that_is_kept(path: StreamPath) {

@@ -113,10 +113,14 @@ fn who_keeps_reading_survives_any_burst(path: StreamPath) {
     let mut streams: Vec<Stream> = (0..200).map(|_| server.subscribe("a").open()).collect();
     let ids: Vec<String> = server.publish_burst("a", 5000);
     let events = ids.iter().enumerate().map(|(n, id)| format!("id: {id}\ndata: {n}\n\n"));
-    let expected = format!("retry: 3000\n\n{}", events.collect::<String>());
+    let expected: String = events.collect();
+    let read = |stream: &mut Stream| {
+        stream.expect_opening(3000);
+        stream.expect_text(&expected);
+    };
     std::thread::scope(|scope| {
         for part in streams.chunks_mut(50) {
-            scope.spawn(|| part.iter_mut().for_each(|stream| stream.expect_text(&expected)));
+            scope.spawn(|| part.iter_mut().for_each(read));
         }
     });
     assert_eq!(server.metric("sse_evictions_total"), Some(0.0));

@@ -61,7 +61,7 @@ async fn show(app: &App, presence: &Presence, request: &Request<Incoming>) -> Re
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "not_granted", detail));
     }
     // Taken first: whoever follows on from here is told again of what began meanwhile, but misses nothing.
-    let last_event_id = last_event_id(app.hub.newest());
+    let last_event_id = last_event_id(app.hub.position());
     let known = request.headers().get(IF_NONE_MATCH);
     let is_known = known.is_some_and(|known| known.as_bytes() == last_event_id.as_bytes());
     let body = document(presence, path, &last_event_id, is_known)?;
@@ -75,8 +75,8 @@ async fn show(app: &App, presence: &Presence, request: &Request<Incoming>) -> Re
     Ok(response)
 }
 
-fn last_event_id(newest: Cursor) -> String {
-    if newest.sequence == 0 { "earliest".to_owned() } else { newest.text(IdForm::Urn) }
+fn last_event_id(position: Cursor) -> String {
+    if position.sequence == 0 { "earliest".to_owned() } else { position.text(IdForm::Urn) }
 }
 
 /// What the path names: all subscriptions, those of a selector, or one. For a client that knows it already nothing, and then

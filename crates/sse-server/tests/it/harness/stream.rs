@@ -82,6 +82,15 @@ impl Stream {
         assert_eq!(String::from_utf8_lossy(&text), expected);
     }
 
+    /// The first bytes of a stream that begins live; the id of where it begins.
+    #[track_caller]
+    pub(crate) fn expect_opening(&mut self, retry_millis: u64) -> String {
+        self.expect_text(&format!("retry: {retry_millis}\n\n"));
+        let block = self.text_through(["\n\n"; 2]);
+        let id = block.strip_prefix("id: ").and_then(|rest| rest.strip_suffix("\n\n"));
+        id.unwrap_or_else(|| panic!("{block:?} where a position belongs")).to_owned()
+    }
+
     /// The text up to and including the first of these endings.
     #[track_caller]
     pub(crate) fn text_through(&mut self, endings: [&str; 2]) -> String {
