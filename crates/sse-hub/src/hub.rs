@@ -230,6 +230,14 @@ impl Hub {
         }
     }
 
+    /// Ends the [`Committer::wait`](crate::Committer::wait) that is under way, or the next one: its host has something else for
+    /// it to do.
+    pub fn nudge_committer(&self) {
+        if let Way::Log(durable) = &self.inner.way {
+            durable.queue.nudge();
+        }
+    }
+
     /// Has the threads that read the log return.
     pub fn stop_log_reads(&self) {
         self.inner.archive.iter().for_each(|archive| archive.reads.stop());

@@ -124,11 +124,20 @@ impl Committer {
     /// # Errors
     /// The log's.
     pub fn close(mut self) -> Result<(), LogError> {
-        if self.durable.queue.has_failed() {
-            return Ok(());
-        }
+        if self.durable.queue.has_failed() { Ok(()) } else { self.let_go().map(drop) }
+    }
+
+    /// Leaves the log as it is between two processes, with all that was committed: whoever opens it goes on with the same epoch
+    /// after the sequence that this gives. Nothing may be committed here then, unless the log's host goes on with it.
+    ///
+    /// # Errors
+    /// The log's.
+    pub fn let_go(&mut self) -> Result<u64, LogError> {
         self.sync()?;
-        self.durable.log.close(self.hub.inner.order.newest())
+        let newest = self.hub.inner.order.newest();
+        self.durable.log.close(newest)?;
+        self.has_unlogged = false;
+        Ok(newest)
     }
 
     /// Numbers those that may be published, and answers the others.

@@ -23,6 +23,8 @@ pub(crate) struct Queue {
 struct Waiting {
     pending: VecDeque<Pending>,
     bytes: usize,
+    /// Whoever waits is to look around.
+    is_nudged: bool,
     /// Why nothing more is taken.
     closed: Option<Closed>,
 }
@@ -109,12 +111,19 @@ impl Queue {
         taken
     }
 
-    /// Waits for entries or for the end.
+    /// Waits for entries, a nudge or the end.
     pub(super) fn wait(&self, timeout: Duration) {
         let mut waiting = self.waiting.lock();
-        if waiting.pending.is_empty() && waiting.closed.is_none() {
+        if waiting.pending.is_empty() && waiting.closed.is_none() && !waiting.is_nudged {
             self.news.wait_for(&mut waiting, timeout);
         }
+        waiting.is_nudged = false;
+    }
+
+    /// Ends the wait that is under way, or the next one.
+    pub(crate) fn nudge(&self) {
+        self.waiting.lock().is_nudged = true;
+        self.news.notify_all();
     }
 
     /// Takes no more; what waits is still committed.

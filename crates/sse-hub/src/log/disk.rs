@@ -19,8 +19,9 @@ mod wal_index;
 
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -32,7 +33,7 @@ use crate::{Selector, TopicName};
 
 pub use closed::{ClosedLog, ExportHead, ExportedEvent, LogSummary};
 pub use error::OpenLogError;
-use meta::Clock;
+use meta::{Clock, State};
 use open::Beginning;
 use retain::Tending;
 pub use retain::{Retained, Retention};
@@ -53,8 +54,8 @@ pub struct DiskLog {
     retention: Retention,
     idempotency_window: Duration,
     tending: Mutex<Tending>,
-    /// Held for as long as the log is open: nobody else may open it.
-    _lock: File,
+    /// Held for as long as the log is open, here or by who took it over: nobody else may open it.
+    lock: File,
 }
 
 /// What only the committer's thread uses.
@@ -66,7 +67,9 @@ struct Writer {
     level: Option<SyncWhen>,
     next_topic: i64,
     rules: Vec<(Selector, Retention)>,
-    /// What was not noted yet, as the disk is full.
+    /// What the log says of itself while it is written.
+    in_use: State,
+    /// What was not noted yet: the disk is full, or it is not decided whether another process goes on.
     beginning: Option<Beginning>,
 }
 
@@ -101,6 +104,40 @@ impl DiskLog {
     /// Whether it takes events: one that was opened on a full disk does once that has room.
     pub fn has_begun(&self) -> bool {
         self.writer.lock().beginning.is_none()
+    }
+
+    /// Its lock once more, for a process that is to [take the log over](Self::take_over).
+    ///
+    /// # Errors
+    /// When the system has no descriptor left.
+    pub fn lock(&self) -> io::Result<OwnedFd> {
+        Ok(self.lock.try_clone()?.into())
+    }
+
+    /// Whether its directory is this one: another name of it is the same.
+    pub fn is_in(&self, dir: &Path) -> bool {
+        directory::is_lock_of(dir, &self.lock)
+    }
+
+    /// Notes that the log is in use, if it was taken over.
+    ///
+    /// # Errors
+    /// As [`append`](Log::append).
+    pub fn begin(&self) -> Result<(), LogError> {
+        self.begun().map(drop)
+    }
+
+    /// Goes on with a log that was [closed](Log::close) for another process, which has not begun it. Sequences were given up to
+    /// `given`.
+    ///
+    /// # Errors
+    /// As [`append`](Log::append).
+    pub fn go_on(&self, given: u64) -> Result<(), LogError> {
+        {
+            let mut writer = self.writer.lock();
+            writer.beginning = Some(Beginning::again(given, writer.in_use));
+        }
+        self.begin()
     }
 
     /// Writes something and syncs it, to learn whether a disk that was full has room again.

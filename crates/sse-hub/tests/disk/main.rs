@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
 mod damage;
+mod handing_over;
 mod keeping;
 mod opening;
 mod retaining;

@@ -24,15 +24,19 @@ impl Setting {
         Self { dir: TempDir::new().unwrap(), retention: KEEP_ALL, by_topic: Vec::new(), durability: Durability::Fsync }
     }
 
-    pub(crate) fn try_open(&self) -> Result<(DiskLog, LogContents), OpenLogError> {
-        DiskLog::open(DiskLogOptions {
+    pub(crate) fn options(&self) -> DiskLogOptions {
+        DiskLogOptions {
             dir: self.dir.path().to_owned(),
             durability: self.durability,
             retention: self.retention,
             retention_by_topic: self.by_topic.clone(),
             closed_topic_age: Duration::from_secs(3600),
             idempotency_window: Duration::from_secs(60),
-        })
+        }
+    }
+
+    pub(crate) fn try_open(&self) -> Result<(DiskLog, LogContents), OpenLogError> {
+        DiskLog::open(self.options())
     }
 
     pub(crate) fn open(&self) -> (DiskLog, LogContents) {

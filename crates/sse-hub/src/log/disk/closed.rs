@@ -249,7 +249,9 @@ impl ClosedLog {
         connection.execute_batch(open::SCHEMA).map_err(open::storage(dir))?;
         directory::mark(&connection).map_err(open::storage(dir))?;
         let wal = File::open(dir.join(directory::WAL)).map_err(directory::io_error(dir))?;
-        let mut writer = Writer { connection, wal, level: None, next_topic: 1, rules: Vec::new(), beginning: None };
+        let in_use = State::Synced;
+        let (next_topic, rules, beginning) = (1, Vec::new(), None);
+        let mut writer = Writer { connection, wal, level: None, next_topic, rules, in_use, beginning };
         let storage = |error: LogError| OpenLogError::Storage { dir: dir.to_owned(), source: error.into() };
         let topics = RwLock::new(LoggedTopics::default());
         let (mut batch, mut batch_at, mut count, mut last) = (Vec::new(), 0, 0, 0);

@@ -5,7 +5,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
@@ -153,6 +153,13 @@ fn write_manifest(dir: &Path, state: &str) -> Result<(), OpenLogError> {
         File::open(dir)?.sync_all()
     };
     write().map_err(io_error(&manifest))
+}
+
+/// Whether this file is the lock of this directory.
+pub(super) fn is_lock_of(dir: &Path, lock: &File) -> bool {
+    let file = |file: fs::Metadata| (file.dev(), file.ino());
+    let theirs = fs::metadata(dir.join(LOCK)).map(file);
+    matches!((theirs, lock.metadata().map(file)), (Ok(theirs), Ok(ours)) if theirs == ours)
 }
 
 /// Keeps everybody else out.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -40,13 +41,42 @@ impl DiskLog {
     /// # Errors
     /// An [`OpenLogError`]; the directory is as it was then.
     pub fn open(options: DiskLogOptions) -> Result<(Self, LogContents), OpenLogError> {
-        let dir = &options.dir;
-        let found = directory::look(dir)?;
-        let fresh = Epoch::random().map_err(|error| io_error(dir)(io::Error::other(error.to_string())))?;
+        let found = directory::look(&options.dir)?;
         let lock = match found {
-            Found::Nothing => directory::begin(dir)?,
-            Found::Log => directory::lock(dir)?,
+            Found::Nothing => directory::begin(&options.dir)?,
+            Found::Log => directory::lock(&options.dir)?,
         };
+        let (log, contents) = Self::open_locked(&options, lock, found)?;
+        match log.writer.lock().begin() {
+            // What is there can be read. Who is promised nothing by a sync would be told of events that are never kept.
+            Err(error) if is_full(&error) && found == Found::Log && options.durability != Durability::Memory => (),
+            begun => begun.map_err(storage(&options.dir))?,
+        }
+        if found == Found::Nothing {
+            directory::finish(&options.dir)?;
+        }
+        Ok((log, contents))
+    }
+
+    /// Opens the log that another process has let go of ([`Committer::let_go`](crate::Committer::let_go)), by its lock. Nothing
+    /// is written until [`begin`](Self::begin): until then the other may go on.
+    ///
+    /// # Errors
+    /// An [`OpenLogError`].
+    pub fn take_over(options: &DiskLogOptions, lock: OwnedFd) -> Result<(Self, LogContents), OpenLogError> {
+        let dir = &options.dir;
+        let lock = File::from(lock);
+        if directory::look(dir)? != Found::Log || !directory::is_lock_of(dir, &lock) {
+            let problem = "it is not the log that was handed over".to_owned();
+            return Err(OpenLogError::NotALog { path: dir.clone(), problem });
+        }
+        Self::open_locked(options, lock, Found::Log)
+    }
+
+    /// Opens the log whose lock is held; what has to be noted of that is not.
+    fn open_locked(options: &DiskLogOptions, lock: File, found: Found) -> Result<(Self, LogContents), OpenLogError> {
+        let dir = &options.dir;
+        let fresh = Epoch::random().map_err(|error| io_error(dir)(io::Error::other(error.to_string())))?;
         if found == Found::Log && std::fs::metadata(dir.join(WAL)).map_or(0, |wal| wal.len()) == 0 {
             check_closed(dir)?;
         }
@@ -59,7 +89,7 @@ impl DiskLog {
         if found == Found::Nothing {
             directory::mark(&connection).map_err(storage)?;
         }
-        let mut opened = Opened::read(&connection, &options, tail.is_damaged).map_err(storage)?;
+        let mut opened = Opened::read(&connection, options, tail.is_damaged).map_err(storage)?;
         let (mut contents, beginning) = opened.begin(fresh, options.durability);
         contents.incomplete_bytes = tail.incomplete_bytes;
         let old_before = opened.clock.now().saturating_sub(millis(options.idempotency_window));
@@ -67,15 +97,8 @@ impl DiskLog {
         let wal = File::open(dir.join(WAL)).map_err(io_error(&dir.join(WAL)))?;
         let next_topic = opened.topics.iter().map(|(_, topic)| topic.id).max().unwrap_or(0) + 1;
         let rules = options.retention_by_topic.clone();
-        let mut writer = Writer { connection, wal, level: None, next_topic, rules, beginning: Some(beginning) };
-        match writer.begin() {
-            // What is there can be read. Who is promised nothing by a sync would be told of events that are never kept.
-            Err(error) if is_full(&error) && found == Found::Log && options.durability != Durability::Memory => (),
-            begun => begun.map_err(storage)?,
-        }
-        if found == Found::Nothing {
-            directory::finish(dir)?;
-        }
+        let in_use = State::in_use(options.durability);
+        let writer = Writer { connection, wal, level: None, next_topic, rules, in_use, beginning: Some(beginning) };
         let log = Self {
             dir: dir.clone(),
             writer: Mutex::new(writer),
@@ -85,7 +108,7 @@ impl DiskLog {
             retention: options.retention,
             idempotency_window: options.idempotency_window,
             tending: Mutex::default(),
-            _lock: lock,
+            lock,
         };
         Ok((log, contents))
     }
@@ -151,6 +174,13 @@ const PATH: &percent_encoding::AsciiSet =
 /// What has to be on the disk before anything is numbered.
 #[derive(Debug)]
 pub(super) struct Beginning(Vec<(Fact, String)>);
+
+impl Beginning {
+    /// Of a log that was closed, and that nobody else has begun: sequences were given up to `given`.
+    pub(super) fn again(given: u64, in_use: State) -> Self {
+        Self(vec![(Fact::Given, given.to_string()), (Fact::State, in_use.as_str().to_owned())])
+    }
+}
 
 impl Writer {
     /// Notes that the log is in use, unless that was done.
