@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use metrics_exporter_prometheus::PrometheusHandle;
 use parking_lot::RwLock;
 use sse_hub::{
-    DiskLog, Epoch, Hub, HubConfig, LagBounds, LogContents, Publication, PublishError, Receipt, RingBounds, Selector,
-    SlowPolicy, Submission, TopicName, TopicPolicy,
+    Epoch, Hub, HubConfig, LagBounds, Publication, PublishError, Receipt, RingBounds, Selector, SlowPolicy, Submission,
+    TopicName, TopicPolicy,
 };
 use tokio::sync::watch;
 
@@ -91,7 +91,7 @@ impl App {
     /// When the system gives no random number, thread or poller.
     pub(crate) fn new(
         config: Config,
-        opened: Option<(Arc<DiskLog>, LogContents)>,
+        opened: Option<event_log::Opened>,
         metrics: Option<PrometheusHandle>,
         epoch: Option<Epoch>,
     ) -> io::Result<Arc<Self>> {
@@ -100,10 +100,10 @@ impl App {
         if let Some(epoch) = epoch {
             builder = builder.epoch(epoch);
         }
-        let log = opened.map(|(log, contents)| {
+        let log = opened.map(|event_log::Opened { log, contents, is_lent }| {
             let durability = event_log::durability(&config);
             builder = std::mem::take(&mut builder).log(log.clone(), contents, durability);
-            log
+            (log, is_lent)
         });
         let node = config.backplane.as_ref().map(|url| Node::new(engine_settings(&config, url), warm_up(&config)));
         if let Some(node) = &node {
@@ -111,7 +111,8 @@ impl App {
         }
         let hub = builder.build().map_err(io::Error::other)?;
         let backplane = node.map(|node| SharedLog::start(node, &hub, &vitals)).transpose()?;
-        let log = log.map(|log| EventLog::start(&hub, log, &config, &vitals)).transpose()?;
+        let start = |(log, is_lent)| EventLog::start(&hub, log, is_lent, &config, &vitals);
+        let log = log.map(start).transpose()?;
         let access = Gate::new(&config, &signals)?;
         let compressors = Compressors::new(&config, signals.clone());
         let body_lanes = BodyLanes::new(compressors.clone(), signals.clone());

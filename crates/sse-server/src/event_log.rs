@@ -1,21 +1,24 @@
 //! The durable log's threads: one commits and tends, a few read for subscribers.
 
+mod keeper;
+
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use metrics::{gauge, histogram};
+use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
-use sse_hub::{
-    Commit, Committer, DiskLog, DiskLogOptions, Durability, Hub, LogContents, LogError, OpenLogError, Retention,
-};
+use sse_hub::{DiskLog, DiskLogOptions, Durability, Hub, LogContents, LogError, OpenLogError, Retention};
 
 use crate::config::{self, Config};
-use crate::fan_out::publishing;
 use crate::pulse::Pulse;
 use crate::vital::Vitals;
+
+use keeper::{Keeper, LettingGo};
 
 /// Threads that read the log: a slow read holds up one, and live streams none.
 const READERS: usize = 2;
@@ -24,19 +27,15 @@ const READERS: usize = 2;
 const READER_NICENESS: i32 = 10;
 /// How long a thread without work sleeps: it is woken by work, and looks around now and then.
 const IDLE: Duration = Duration::from_secs(1);
-/// How often the log is tended between commits.
-const TEND_EVERY: Duration = Duration::from_millis(10);
-/// How often its size is looked at.
-const MEASURE_EVERY: Duration = Duration::from_secs(1);
-/// How often a disk that was full is tried: nobody may publish to a server that is not ready.
-const TRY_EVERY: Duration = Duration::from_secs(1);
-/// How often a full disk is told of.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// The log of a server that has one.
 #[derive(Debug)]
 pub(crate) struct EventLog {
     hub: Hub,
+    log: Arc<DiskLog>,
+    leaving: Sender<LettingGo>,
+    /// Has the log, if it was taken over, be this process's.
+    ours: Mutex<Option<Sender<()>>>,
     is_full: Arc<AtomicBool>,
     pulse: Arc<Pulse>,
     threads: Mutex<Threads>,
@@ -48,26 +47,69 @@ struct Threads {
     readers: Vec<JoinHandle<()>>,
 }
 
-/// Opens the log that the settings name, if they name one.
+/// A log that was opened.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) log: Arc<DiskLog>,
+    pub(crate) contents: LogContents,
+    /// Another process may still go on with it, until it [is ours](EventLog::be_ours).
+    pub(crate) is_lent: bool,
+}
+
+/// A log that this process does not write any more. Dropped, it does again.
+#[derive(Debug)]
+pub(crate) struct LeftLog {
+    lock: OwnedFd,
+    taken: Sender<()>,
+}
+
+impl LeftLog {
+    /// What keeps everybody else out of the directory.
+    pub(crate) fn lock(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
+    }
+
+    /// It is another process's.
+    pub(crate) fn release(self) {
+        // Whoever waits for it is there until it is told.
+        let _ = self.taken.send(());
+    }
+}
+
+/// Why a log cannot be left to another process.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LeaveError {
+    #[error("the log is not left in time")]
+    TooSlow,
+    #[error("the log cannot be left")]
+    Log(#[from] LogError),
+}
+
+/// Opens the log that the settings name, if they name one: by its lock, if another process has left it.
 ///
 /// # Errors
 /// An [`OpenLogError`].
-pub(crate) fn open(config: &Config) -> Result<Option<(Arc<DiskLog>, LogContents)>, OpenLogError> {
+pub(crate) fn open(config: &Config, lock: Option<OwnedFd>) -> Result<Option<Opened>, OpenLogError> {
     let Some(dir) = &config.data_dir else { return Ok(None) };
     let started = Instant::now();
     let rules =
         config.topics.iter().filter_map(|rule| Some((rule.pattern.selector().clone(), rule.retention(config)?)));
-    let (log, contents) = DiskLog::open(DiskLogOptions {
+    let options = DiskLogOptions {
         dir: dir.clone(),
         durability: durability(config),
         retention: retention(config),
         retention_by_topic: rules.collect(),
         closed_topic_age: config.closed_topic_age,
         idempotency_window: config.idempotency_window,
-    })?;
+    };
+    let is_lent = lock.is_some();
+    let (log, contents) = match lock {
+        Some(lock) => DiskLog::take_over(&options, lock)?,
+        None => DiskLog::open(options)?,
+    };
     let opening_ms = started.elapsed().as_millis() as u64;
     tracing::info!(events = log.events(), newest = contents.newest, opening_ms, "opened the log");
-    if !log.has_begun() {
+    if !log.has_begun() && !is_lent {
         tracing::error!("the log's disk is full: publishing is refused until there is room");
     }
     if contents.incomplete_bytes > 0 {
@@ -76,7 +118,7 @@ pub(crate) fn open(config: &Config) -> Result<Option<(Arc<DiskLog>, LogContents)
     if contents.is_damaged {
         tracing::error!("the log is damaged: events are lost, and who comes back from before them is told");
     }
-    Ok(Some((Arc::new(log), contents)))
+    Ok(Some(Opened { log: Arc::new(log), contents, is_lent }))
 }
 
 /// What an answered publish stands for.
@@ -116,17 +158,51 @@ impl EventLog {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub(crate) fn start(hub: &Hub, log: Arc<DiskLog>, config: &Config, vitals: &Vitals) -> io::Result<Self> {
-        let is_full = Arc::new(AtomicBool::new(!log.has_begun()));
+    pub(crate) fn start(
+        hub: &Hub,
+        log: Arc<DiskLog>,
+        is_lent: bool,
+        config: &Config,
+        vitals: &Vitals,
+    ) -> io::Result<Self> {
+        let is_full = Arc::new(AtomicBool::new(!log.has_begun() && !is_lent));
         let pulse = Arc::new(Pulse::new());
+        let (leaving, orders) = bounded(1);
+        let (ours, is_ours) = bounded(1);
         let mut threads = Threads::default();
         if let Some(committer) = hub.committer() {
             let sync_every = (hub.durability() == Durability::Interval).then_some(config.sync_interval);
-            let keeper = Keeper::new(committer, log, sync_every, is_full.clone(), pulse.clone());
-            threads.committer = Some(vitals.spawn("log".to_owned(), move || keeper.run())?);
+            let keeper = Keeper::new(committer, log.clone(), sync_every, is_full.clone(), pulse.clone(), orders);
+            let run = move || if is_lent { keeper.run_once(&is_ours) } else { keeper.run() };
+            threads.committer = Some(vitals.spawn("log".to_owned(), run)?);
         }
         threads.readers = start_readers(hub, vitals)?;
-        Ok(Self { hub: hub.clone(), is_full, pulse, threads: Mutex::new(threads) })
+        let (hub, ours, threads) = (hub.clone(), Mutex::new(Some(ours)), Mutex::new(threads));
+        Ok(Self { hub, log, leaving, ours, is_full, pulse, threads })
+    }
+
+    /// The process that has left the log to this one does not go on with it: from now on it is written here.
+    pub(crate) fn be_ours(&self) {
+        // Nobody waits for it where the log was always this process's.
+        let _ = self.ours.lock().take().map(|ours| ours.send(()));
+    }
+
+    /// Whether another process may go on with it in this directory.
+    pub(crate) fn can_be_left_to(&self, dir: &Path) -> bool {
+        self.log.is_in(dir) && self.trouble().is_none()
+    }
+
+    /// Commits what was submitted, and writes nothing from then on. Nobody may publish meanwhile.
+    ///
+    /// # Errors
+    /// A [`LeaveError`]; then it is written as before.
+    pub(crate) fn let_go(&self, within: Duration) -> Result<LeftLog, LeaveError> {
+        let ((done, outcome), (taken, decision)) = (bounded(1), bounded(1));
+        let order = LettingGo { done, taken: decision };
+        self.leaving.send_timeout(order, within).map_err(|_| LeaveError::TooSlow)?;
+        self.hub.nudge_committer();
+        let lock = outcome.recv_timeout(within).map_err(|_| LeaveError::TooSlow)??;
+        Ok(LeftLog { lock, taken })
     }
 
     /// Why publishing does not work, if it does not.
@@ -145,6 +221,8 @@ impl EventLog {
     /// Commits what was submitted, and ends. It waits for the threads.
     pub(crate) fn stop(&self) {
         let Threads { committer, readers } = std::mem::take(&mut *self.threads.lock());
+        // One that never was this process's is not written to.
+        drop(self.ours.lock().take());
         self.hub.stop_publishing();
         // A thread that panicked has been logged.
         committer.into_iter().for_each(|thread| drop(thread.join()));
@@ -184,145 +262,3 @@ fn go_behind() {
 /// Elsewhere it would be that of the whole process.
 #[cfg(not(target_os = "linux"))]
 fn go_behind() {}
-
-/// The committer's thread.
-struct Keeper {
-    committer: Committer,
-    log: Arc<DiskLog>,
-    /// How often to sync, if commits do not.
-    sync_every: Option<Duration>,
-    is_full: Arc<AtomicBool>,
-    pulse: Arc<Pulse>,
-    synced_at: Instant,
-    tended_at: Instant,
-    measured_at: Instant,
-    complained_at: Option<Instant>,
-    tried_at: Instant,
-    /// Tending has more to do.
-    has_more: bool,
-}
-
-impl Keeper {
-    fn new(
-        committer: Committer,
-        log: Arc<DiskLog>,
-        sync_every: Option<Duration>,
-        is_full: Arc<AtomicBool>,
-        pulse: Arc<Pulse>,
-    ) -> Self {
-        let now = Instant::now();
-        Self {
-            committer,
-            log,
-            sync_every,
-            is_full,
-            pulse,
-            synced_at: now,
-            tended_at: now,
-            measured_at: now,
-            complained_at: None,
-            tried_at: now,
-            has_more: false,
-        }
-    }
-
-    fn run(mut self) {
-        let duration = histogram!("sse_log_commit_duration_seconds");
-        loop {
-            let started = Instant::now();
-            let commit = self.committer.step(|began_at, deliver| publishing(began_at.unwrap_or(started), deliver));
-            match commit {
-                Commit::Done(_) => {
-                    duration.record(started.elapsed().as_secs_f64());
-                    self.is_full.store(false, Ordering::Relaxed);
-                }
-                Commit::Full(error) => self.complain(&error),
-                Commit::Failed(error) => failed(&error),
-                Commit::Idle => self.rest(),
-                Commit::Stopped => break,
-            }
-            if let Err(error) = self.keep() {
-                failed(&error);
-            }
-            self.pulse.beat();
-        }
-        if let Err(error) = self.committer.close() {
-            failed(&error);
-        }
-    }
-
-    /// Waits for work.
-    fn rest(&self) {
-        let until_sync = self.sync_every.filter(|_| self.committer.is_dirty());
-        let until_sync = until_sync.map_or(IDLE, |every| every.saturating_sub(self.synced_at.elapsed()));
-        self.committer.wait(if self.has_more { Duration::ZERO } else { until_sync.min(IDLE) });
-    }
-
-    /// What is due besides commits.
-    fn keep(&mut self) -> Result<(), LogError> {
-        if self.committer.has_failed() {
-            return Ok(());
-        }
-        if self.sync_every.is_some_and(|every| self.committer.is_dirty() && self.synced_at.elapsed() >= every) {
-            self.committer.sync()?;
-            self.synced_at = Instant::now();
-        }
-        if self.measured_at.elapsed() >= MEASURE_EVERY {
-            self.measured_at = Instant::now();
-            gauge!("sse_log_bytes").set(self.log.disk_bytes() as f64);
-        }
-        self.try_room()?;
-        if self.has_more || self.tended_at.elapsed() >= TEND_EVERY {
-            self.tended_at = Instant::now();
-            let tended = self.log.tend();
-            if let Some(retained) = self.unless_full(tended)? {
-                self.has_more = retained.has_more;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a disk that was full has room again.
-    fn try_room(&mut self) -> Result<(), LogError> {
-        if self.is_full.load(Ordering::Relaxed) && self.tried_at.elapsed() >= TRY_EVERY {
-            self.tried_at = Instant::now();
-            let tried = self.log.try_room();
-            if self.unless_full(tried)?.is_some() {
-                self.is_full.store(false, Ordering::Relaxed);
-            }
-        }
-        Ok(())
-    }
-
-    /// What was done, or nothing on a full disk. Any other failure ends publishing.
-    fn unless_full<T>(&mut self, done: Result<T, LogError>) -> Result<Option<T>, LogError> {
-        match done {
-            Ok(done) => Ok(Some(done)),
-            Err(error @ LogError::Full(_)) => {
-                self.complain(&error);
-                Ok(None)
-            }
-            Err(error) => {
-                self.committer.fail();
-                Err(error)
-            }
-        }
-    }
-
-    fn complain(&mut self, error: &LogError) {
-        self.is_full.store(true, Ordering::Relaxed);
-        if self.complained_at.is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY) {
-            self.complained_at = Some(Instant::now());
-            tracing::error!(error = chain(error), "the log's disk is full: publishing is refused");
-        }
-    }
-}
-
-fn failed(error: &LogError) {
-    tracing::error!(error = chain(error), "the log failed: nothing is published until the next start");
-}
-
-fn chain(error: &LogError) -> String {
-    let cause = std::error::Error::source(error);
-    cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
-}

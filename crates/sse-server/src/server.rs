@@ -161,8 +161,8 @@ impl Server {
             |addr| sockets.take_admin(addr).map_or_else(|| listener::bind(addr), listener::adopt).map_err(failed(addr));
         let admin = config.admin_listen.map(&mut admin).transpose()?;
         // As late as can be: what fails behind it leaves nobody who serves.
-        predecessor.as_mut().map_or(Ok(()), |predecessor| predecessor.vacate())?;
-        let log = event_log::open(&config)?;
+        let lock = predecessor.as_mut().map_or(Ok(None), |predecessor| predecessor.vacate())?;
+        let log = event_log::open(&config, lock)?;
         let epoch = predecessor.and_then(|predecessor| predecessor.epoch());
         let app = App::new(config, log, metrics, epoch).map_err(StartError::Setup)?;
         Ok(Self { app, public, admin, are_activated, passed_on: None, upgrades: None, reloading: None })

@@ -11,7 +11,7 @@ use sse_wire::{EventId, Frame};
 
 use super::link::LinkError;
 use super::message::{
-    EventForm, GrantsForm, KeyForm, MetaForm, Outcome, ReceiptForm, StateForm, TicketForm, TokenForm, TopicForm,
+    EventForm, GrantsForm, KeyForm, MetaForm, Outcome, ReceiptForm, StateForm, Terms, TicketForm, TokenForm, TopicForm,
 };
 use crate::access::{Gate, Revocation, Ticket, Token};
 use crate::app::App;
@@ -65,14 +65,15 @@ fn given_id_of(text: Option<String>) -> Result<Option<EventId>, LinkError> {
     text.map(|text| EventId::parse(&text).map_err(|_| wrong("an id"))).transpose()
 }
 
-/// What is small, while nobody publishes.
-pub(super) fn state(app: &App) -> StateForm {
+/// What is small, while nobody publishes: with a data directory, what that does not have.
+pub(super) fn state(app: &App, terms: &Terms) -> StateForm {
+    let is_whole = *terms != Terms::Directory;
     let key = |(key, receipt, at): (IdempotencyKey, Receipt, u32)| (key_form(&key), receipt_form(&receipt), at);
     let (revoked, _) = app.access.revocations.list(usize::MAX, SystemTime::now());
     StateForm {
         newest: app.hub.settled(),
-        seconds: app.hub.seconds(),
-        keys: app.hub.moved_keys().into_iter().map(key).collect(),
+        seconds: if is_whole { app.hub.seconds() } else { 0 },
+        keys: if is_whole { app.hub.moved_keys().into_iter().map(key).collect() } else { Vec::new() },
         tickets: tickets(&app.access),
         revocations: revoked.into_iter().map(|(revoked, until)| Revocation::new(revoked, until)).collect(),
     }

@@ -16,9 +16,10 @@ use tokio::sync::mpsc;
 
 use super::forms;
 use super::link::{Link, LinkError};
-use super::message::{Keeps, Message, TopicForm, VERSION, Welcome};
+use super::message::{Keeps, Message, Terms, TopicForm, VERSION, Welcome};
 use super::passage::{Phase, Successor};
 use crate::app::App;
+use crate::event_log::{EventLog, LeftLog};
 use crate::server::keeps;
 use crate::service_manager;
 
@@ -28,8 +29,8 @@ const GREETING_MAX: Duration = Duration::from_secs(5);
 const COPY_MAX: Duration = Duration::from_secs(120);
 /// The switch itself, in which streams stand still: beyond it the incumbent goes on.
 const SWITCH_MAX: Duration = Duration::from_secs(3);
-/// Streams of a data directory's holder end in this time, as the successor waits for the directory.
-const DIRECTORY_WINDOW_MAX: Duration = Duration::from_secs(2);
+/// Streams end in this time, if the successor waits for the end of this process.
+const EXIT_WINDOW_MAX: Duration = Duration::from_secs(2);
 /// Bytes of events in one message, unless one alone has more.
 const TOPICS_BYTES_MAX: usize = 1 << 20;
 /// Topics in one message.
@@ -161,8 +162,8 @@ fn refuse(link: &mut Link, reason: &str) {
 }
 
 fn converse(app: &Arc<App>, handles: &Handles, mut link: Link, runtime: &Handle) -> Result<Outcome, LinkError> {
-    let keeps_theirs = match link.within(GREETING_MAX).receive()?.message {
-        Message::Hello { version, keeps } if version == VERSION => keeps,
+    let (theirs, directory) = match link.within(GREETING_MAX).receive()?.message {
+        Message::Hello { version, keeps, directory } if version == VERSION => (keeps, directory),
         Message::Hello { version, .. } => {
             refuse(&mut link, &format!("it speaks version {VERSION} of the hand-over, not {version}"));
             return Err(LinkError::Unexpected(format!("version {version} of the hand-over")));
@@ -178,25 +179,25 @@ fn converse(app: &Arc<App>, handles: &Handles, mut link: Link, runtime: &Handle)
         return Err(LinkError::Refused("this process is ending".to_owned()));
     }
     let config = app.config();
-    let passes_whole = [keeps(&config), keeps_theirs] == [Keeps::Memory; 2] && app.writers.is_some();
-    let holds_directory = keeps(&config) == Keeps::Log;
+    let terms = terms(app, theirs, directory.as_deref());
     let welcome = Welcome {
         public: handles.public.iter().map(|(addr, _)| *addr).collect(),
         admin: handles.admin.as_ref().map(|(addr, _)| *addr),
         is_activated: handles.are_activated,
-        epoch: passes_whole.then(|| app.hub.epoch().as_str().to_owned()),
-        holds_directory,
+        terms: terms.clone(),
     };
     let listeners = handles.public.iter().chain(&handles.admin).map(|(_, listener)| listener.as_fd());
     let listeners: Vec<BorrowedFd<'_>> = listeners.collect();
     link.send_with(&Message::Welcome(welcome), &[], &listeners)?;
     match link.within(COPY_MAX).receive()?.message {
-        Message::Copy if passes_whole => {
-            hand_over(app, link, runtime).map(|()| Outcome::Succeeded(config.drain_window))
+        Message::Copy if matches!(terms, Terms::History { .. } | Terms::Directory) => {
+            hand_over(app, link, &terms, runtime).map(|()| Outcome::Succeeded(config.drain_window))
         }
         Message::Release => {
-            let window =
-                if holds_directory { config.drain_window.min(DIRECTORY_WINDOW_MAX) } else { config.drain_window };
+            let window = match terms {
+                Terms::Exit => config.drain_window.min(EXIT_WINDOW_MAX),
+                _ => config.drain_window,
+            };
             service_manager::succeeded_by(link.peer);
             app.succession.enter(Phase::Succeeded(window));
             // Closed with this process: then the directory is free.
@@ -207,17 +208,34 @@ fn converse(app: &Arc<App>, handles: &Handles, mut link: Link, runtime: &Handle)
     }
 }
 
+/// What passes to a successor that keeps its events as it says.
+fn terms(app: &App, theirs: Keeps, directory: Option<&Path>) -> Terms {
+    let ours = keeps(&app.config());
+    let can_leave = |log: &EventLog| directory.is_some_and(|directory| log.can_be_left_to(directory));
+    match [ours, theirs] {
+        [Keeps::Memory, Keeps::Memory] if app.writers.is_some() => {
+            Terms::History { epoch: app.hub.epoch().as_str().to_owned() }
+        }
+        [Keeps::Log, Keeps::Log] if app.writers.is_some() && app.log.as_ref().is_some_and(can_leave) => {
+            Terms::Directory
+        }
+        [Keeps::Log, _] => Terms::Exit,
+        _ => Terms::Nothing,
+    }
+}
+
 /// Copies everything while this process serves, then has it change hands.
-fn hand_over(app: &Arc<App>, mut link: Link, runtime: &Handle) -> Result<(), LinkError> {
+fn hand_over(app: &Arc<App>, mut link: Link, terms: &Terms, runtime: &Handle) -> Result<(), LinkError> {
     let copied_to = app.hub.settled();
-    send_topics(app, 0, &mut link)?;
-    send_floors(app, 0, &mut link)?;
+    if *terms != Terms::Directory {
+        send_history(app, 0, &mut link)?;
+    }
     link.send(&Message::Copied)?;
     let Message::Ready = link.receive()?.message else { return Err(forms::wrong("readiness")) };
     let began = Instant::now();
     app.succession.enter(Phase::Switching);
     let link = Arc::new(Mutex::new(link));
-    let switched = switch(app, &link, copied_to, runtime);
+    let switched = switch(app, &link, terms, copied_to, runtime);
     if let Err(error) = &switched {
         // A successor that still runs is to know that its predecessor has not died.
         refuse(&mut link.lock(), "the switch was called off");
@@ -228,7 +246,13 @@ fn hand_over(app: &Arc<App>, mut link: Link, runtime: &Handle) -> Result<(), Lin
     switched
 }
 
-fn switch(app: &Arc<App>, link: &Arc<Mutex<Link>>, copied_to: u64, runtime: &Handle) -> Result<(), LinkError> {
+fn switch(
+    app: &Arc<App>,
+    link: &Arc<Mutex<Link>>,
+    terms: &Terms,
+    copied_to: u64,
+    runtime: &Handle,
+) -> Result<(), LinkError> {
     let Some(writers) = &app.writers else { return Err(LinkError::Unexpected("no writers".to_owned())) };
     let began = Instant::now();
     let peer = link.lock().within(SWITCH_MAX).peer;
@@ -239,11 +263,17 @@ fn switch(app: &Arc<App>, link: &Arc<Mutex<Link>>, copied_to: u64, runtime: &Han
         .map_err(|_| LinkError::TooSlow)?;
     let paused = Instant::now();
     app.presence.iter().for_each(|presence| presence.be_silent(true));
+    let left = match &app.log {
+        Some(log) if *terms == Terms::Directory => Some(log.let_go(SWITCH_MAX)?),
+        _ => None,
+    };
     {
         let mut link = link.lock();
-        send_topics(app, copied_to, &mut link)?;
-        send_floors(app, copied_to, &mut link)?;
-        link.send(&Message::State(forms::state(app)))?;
+        match &left {
+            Some(left) => link.send_with(&Message::Directory, &[], &[left.lock()])?,
+            None => send_history(app, copied_to, &mut link)?,
+        }
+        link.send(&Message::State(forms::state(app, terms)))?;
         link.send(&Message::Complete { streams: frozen.streams() })?;
         match link.receive()?.message {
             Message::Prepared { streams } if streams == frozen.streams() => (),
@@ -258,6 +288,7 @@ fn switch(app: &Arc<App>, link: &Arc<Mutex<Link>>, copied_to: u64, runtime: &Han
     // It is the successor's.
     let streams = frozen.streams();
     frozen.release();
+    left.into_iter().for_each(LeftLog::release);
     *way = Some(Successor::new(link.clone()));
     service_manager::succeeded_by(peer);
     app.succession.enter(Phase::Succeeded(app.config().drain_window));
@@ -277,6 +308,12 @@ fn await_taken(link: &mut Link) -> Result<(), LinkError> {
     refuse(link, "it took too long to say that it has everything");
     link.shut();
     if is_taken(link) { Ok(()) } else { Err(LinkError::Gone) }
+}
+
+/// Sends what memory has that came after `after`.
+fn send_history(app: &App, after: u64, link: &mut Link) -> Result<(), LinkError> {
+    send_topics(app, after, link)?;
+    send_floors(app, after, link)
 }
 
 /// Sends what topics have had after `after`.

@@ -15,6 +15,7 @@ use rustix::net::{
 use rustix::process::{Pid, geteuid};
 
 use super::message::Message;
+use crate::event_log::LeaveError;
 
 /// Descriptors in one message; the kernel takes 253.
 pub(super) const DESCRIPTORS_MAX: usize = 200;
@@ -42,6 +43,9 @@ pub enum LinkError {
     /// The other process belongs to another user.
     #[error("the other process belongs to user {0}")]
     Foreign(u32),
+    /// The data directory cannot be left.
+    #[error(transparent)]
+    Log(Box<dyn std::error::Error + Send + Sync>),
     /// The system fails.
     #[error("the system fails")]
     System(#[source] io::Error),
@@ -54,6 +58,12 @@ impl From<io::Error> for LinkError {
             io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Self::Gone,
             _ => Self::System(error),
         }
+    }
+}
+
+impl From<LeaveError> for LinkError {
+    fn from(error: LeaveError) -> Self {
+        Self::Log(error.into())
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the two processes say to each other, and its version.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,14 +9,19 @@ use serde_json::Value;
 use crate::access::Revocation;
 
 /// Of everything in this file. A process of another version takes nothing over.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// One message. Raw bytes (events, what a stream still has to get) and descriptors come beside it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Message {
     /// The successor: what it is.
-    Hello { version: u32, keeps: Keeps },
+    Hello {
+        version: u32,
+        keeps: Keeps,
+        #[serde(default)]
+        directory: Option<PathBuf>,
+    },
     /// Somebody who wants a successor started. The answer is [`Done`](Self::Done), or a refusal.
     Start,
     /// What was asked for is done.
@@ -32,10 +38,12 @@ pub(super) enum Message {
     Floors(Vec<(Option<String>, u64)>),
     /// Everything is copied but what happens meanwhile.
     Copied,
-    /// The successor: it is set up, and the switch may come.
+    /// The successor: it is set up, as far as it can be, and the switch may come.
     Ready,
     /// Streams; with them come their sockets, and what each still has to get.
     Streams { lanes: Vec<LaneForm>, streams: Vec<StreamForm> },
+    /// The incumbent writes nothing to its log, unless all this comes to nothing. With it comes the lock of the directory.
+    Directory,
     /// What is small, as it is with nobody publishing.
     State(StateForm),
     /// All is sent: so many streams.
@@ -69,10 +77,21 @@ pub(super) struct Welcome {
     pub(super) admin: Option<SocketAddr>,
     /// The service manager opened the listeners, and no setting names them.
     pub(super) is_activated: bool,
-    /// The epoch, if the history and the streams pass.
-    pub(super) epoch: Option<String>,
-    /// The successor has to wait until this process is gone: it holds the data directory.
-    pub(super) holds_directory: bool,
+    pub(super) terms: Terms,
+}
+
+/// What passes beside the listeners.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Terms {
+    /// The history in memory, which is of this epoch, and streams.
+    History { epoch: String },
+    /// The data directory, which has the history, and streams.
+    Directory,
+    /// Nothing, and the successor has to wait until this process is gone: it holds a data directory that cannot pass.
+    Exit,
+    /// Nothing.
+    Nothing,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -1,5 +1,6 @@
 //! The process that takes over.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -14,11 +15,12 @@ use sse_hub::Epoch;
 use tokio::runtime::Handle;
 
 use super::forms;
-use super::link::{Link, LinkError};
-use super::message::{Message, StateForm, VERSION, Welcome};
+use super::link::{Link, LinkError, Received};
+use super::message::{Message, StateForm, Terms, VERSION, Welcome};
 use super::streams::{Arrived, arrived};
 use crate::app::App;
 use crate::config::Config;
+use crate::event_log::EventLog;
 use crate::inherited::Inherited;
 use crate::server::keeps;
 
@@ -41,6 +43,8 @@ pub struct Predecessor {
     process: Option<OwnedFd>,
     welcome: Welcome,
     listeners: Option<Inherited>,
+    /// What came of the switch before there was anything to take it.
+    waiting: VecDeque<Received>,
 }
 
 /// What cannot be taken over.
@@ -70,13 +74,16 @@ impl Predecessor {
             return Ok(None);
         };
         let process = pidfd_open(link.peer, PidfdFlags::empty()).ok();
-        link.within(GREETING_MAX).send(&Message::Hello { version: VERSION, keeps })?;
+        // One that is not there yet is nobody's.
+        let directory = config.data_dir.as_deref().and_then(|dir| dir.canonicalize().ok());
+        let hello = Message::Hello { version: VERSION, keeps, directory };
+        link.within(GREETING_MAX).send(&hello)?;
         let received = link.receive()?;
         let Message::Welcome(welcome) = received.message else { return Err(forms::wrong("a welcome").into()) };
         let mut listeners = received.descriptors.into_iter().map(TcpListener::from);
         let public: Vec<TcpListener> = listeners.by_ref().take(welcome.public.len()).collect();
         let inherited = Inherited::passed_on(&welcome.public, public, welcome.admin.zip(listeners.next()));
-        Ok(Some(Self { link, process, welcome, listeners: Some(inherited) }))
+        Ok(Some(Self { link, process, welcome, listeners: Some(inherited), waiting: VecDeque::new() }))
     }
 
     /// Has whoever listens at `path` start a successor, and waits until that serves.
@@ -111,21 +118,51 @@ impl Predecessor {
 
     /// The history that goes on, if it does.
     pub(crate) fn epoch(&self) -> Option<Epoch> {
-        Epoch::parse(self.welcome.epoch.as_ref()?.as_bytes())
+        match &self.welcome.terms {
+            Terms::History { epoch } => Epoch::parse(epoch.as_bytes()),
+            _ => None,
+        }
     }
 
-    /// Has it leave its data directory, if it holds one. From here on there is no way back.
+    /// Has it leave its data directory, if it holds one: the directory's lock, if that passes. If it has to end instead, there is
+    /// no way back from here on.
     ///
     /// # Errors
     /// When it does not leave.
-    pub(crate) fn vacate(&mut self) -> Result<(), TakeOverError> {
-        if !self.welcome.holds_directory {
-            return Ok(());
+    pub(crate) fn vacate(&mut self) -> Result<Option<OwnedFd>, TakeOverError> {
+        match self.welcome.terms {
+            Terms::Directory => self.await_directory().map(Some).map_err(Into::into),
+            Terms::Exit => self.await_exit().map(|()| None),
+            Terms::History { .. } | Terms::Nothing => Ok(None),
         }
+    }
+
+    fn await_exit(&mut self) -> Result<(), TakeOverError> {
         self.link.within(GREETING_MAX).send(&Message::Release)?;
         match self.link.within(LEAVING_MAX).receive() {
             Err(LinkError::Gone) if self.has_exited(LEAVING_MAX) => Ok(()),
             _ => Err(TakeOverError::Stays),
+        }
+    }
+
+    /// Has it begin the switch, of which all that comes has to wait: first the log is opened.
+    fn await_directory(&mut self) -> Result<OwnedFd, LinkError> {
+        self.link.within(COPY_MAX).send(&Message::Copy)?;
+        let Message::Copied = self.link.receive()?.message else { return Err(forms::wrong("a copy")) };
+        self.link.send(&Message::Ready)?;
+        self.link.within(SWITCH_MAX);
+        let mut lock = None;
+        loop {
+            let mut received = self.link.receive()?;
+            if let Message::Directory = received.message {
+                lock = received.descriptors.pop();
+                continue;
+            }
+            let is_last = matches!(received.message, Message::Complete { .. });
+            self.waiting.push_back(received);
+            if is_last {
+                return lock.ok_or_else(|| forms::wrong("a directory"));
+            }
         }
     }
 
@@ -135,18 +172,20 @@ impl Predecessor {
     /// # Errors
     /// When it did not come to that: then it goes on.
     pub(crate) fn take_over(mut self, app: &Arc<App>) -> Result<Option<Link>, TakeOverError> {
-        if self.welcome.holds_directory {
-            return Ok(None);
+        match self.welcome.terms {
+            Terms::Exit => return Ok(None),
+            Terms::Nothing => {
+                self.link.within(GREETING_MAX).send(&Message::Release)?;
+                return Ok(None);
+            }
+            Terms::History { .. } => self.copy(app)?,
+            Terms::Directory => (),
         }
-        if self.welcome.epoch.is_none() {
-            self.link.within(GREETING_MAX).send(&Message::Release)?;
-            return Ok(None);
-        }
-        self.copy(app)?;
         let (state, streams) = self.receive_switch(app)?;
         let count = streams.len();
         forms::take_state(app, state)?;
         self.commit(count)?;
+        app.log.iter().for_each(EventLog::be_ours);
         let began = Instant::now();
         let link = self.link;
         for stream in streams {
@@ -179,7 +218,7 @@ impl Predecessor {
         let (mut state, mut all) = (None, Vec::new());
         self.link.within(SWITCH_MAX);
         loop {
-            let received = self.link.receive()?;
+            let received = self.waiting.pop_front().map_or_else(|| self.link.receive(), Ok)?;
             match received.message {
                 Message::Topics(topics) => take_topics(app, topics, &received.payload)?,
                 Message::Floors(floors) => take_floors(app, floors)?,

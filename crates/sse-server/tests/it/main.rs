@@ -55,4 +55,5 @@ mod tls;
 mod traces;
 mod unheard;
 mod upgrade;
+mod upgrade_directory;
 mod upgrade_kinds;

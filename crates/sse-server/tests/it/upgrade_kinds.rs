@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::harness::token::{SECRET, token};
-use crate::harness::{Server, Stream, eventually};
-use crate::upgrade::{Meeting, expect_live, gone};
+use crate::harness::{Meeting, Server, Stream, eventually};
+use crate::upgrade::{expect_live, gone};
 
 /// An address of loopback that no other stream has.
 const HOG: &str = "127.0.9.7";
