@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use super::crash::Random;
+use super::crash::{Random, clear};
 
 /// How often a fact is looked for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
@@ -92,6 +92,13 @@ impl Bench {
     /// A file of this row.
     pub fn file(&self, name: &str) -> PathBuf {
         self.dir.join(format!("{}-{name}", self.row))
+    }
+
+    /// The flag of a data directory that is there anew.
+    pub fn data_dir(&self) -> Result<String> {
+        let dir = self.file("data");
+        clear(&dir)?;
+        Ok(format!("--data-dir={}", dir.display()))
     }
 
     /// What was given on the command line for every server: it comes last, and so wins over a row's own flags.

@@ -29,12 +29,6 @@ const AWAY_MS: u64 = 150;
 /// So few in memory that a resume has to read the log.
 const SMALL_RINGS: [&str; 2] = ["--ring-frames-max=10", "--lag-frames-max=10"];
 
-fn data_dir(bench: &Bench) -> Result<String> {
-    let dir = bench.file("data");
-    clear(&dir)?;
-    Ok(format!("--data-dir={}", dir.display()))
-}
-
 /// One client's place: what comes next in each of its topics.
 struct Reader {
     path: String,
@@ -49,7 +43,7 @@ struct Reader {
 pub fn meet_live_events(bench: &Bench) -> Result<Findings> {
     let (clients, rate) = bench.pick((60, 2_000), (500, 5_000));
     let resumes = bench.quota(5_000, 1_000_000);
-    let server = Server::start(bench, &[&[&*data_dir(bench)?], &SMALL_RINGS[..]].concat())?;
+    let server = Server::start(bench, &[&[&*bench.data_dir()?], &SMALL_RINGS[..]].concat())?;
     let address = server.address();
     let is_over = AtomicBool::new(false);
     let mut tally = Tally::default();
@@ -224,7 +218,7 @@ pub fn outrun(bench: &Bench) -> Result<Findings> {
     const AT_ONCE: usize = 500;
     let readers = bench.pick(5, 50);
     let flags = ["--retain-events=2000", "--lag-grace=1h", "--write-timeout=1h"];
-    let server = Server::start(bench, &[&[&*data_dir(bench)?], &SMALL_RINGS[..], &flags].concat())?;
+    let server = Server::start(bench, &[&[&*bench.data_dir()?], &SMALL_RINGS[..], &flags].concat())?;
     let mut publisher = Publisher::connect(server.address())?;
     publisher.publish_numbers("outrun", 0..EVENTS, BYTES, 0.0)?;
     let mut crowd = Crowd::new(server.address())?;

@@ -34,7 +34,9 @@ pub fn anywhere(bench: &Bench) -> Result<Findings> {
     let mut tally = Tally::default();
     while quota.is_open(tally.kills) {
         tally.kills += 1;
-        Kill::draw(&mut random).run(bench, &mut tally).with_context(|| format!("kill {}, seed {seed}", tally.kills))?;
+        let has_log = tally.kills.is_multiple_of(2);
+        let kill = Kill::draw(&mut random, has_log);
+        kill.run(bench, &mut tally).with_context(|| format!("kill {}, seed {seed}", tally.kills))?;
     }
     let mut findings = Findings::default();
     findings.amount("kills", tally.kills, &quota);
@@ -66,22 +68,27 @@ struct Kill {
     phase: Phase,
     after: Duration,
     is_of_old: bool,
+    /// Events are in a data directory.
+    has_log: bool,
 }
 
 impl Kill {
-    fn draw(random: &mut Random) -> Self {
+    fn draw(random: &mut Random, has_log: bool) -> Self {
         // Of xorshift's numbers the upper bits are the better ones.
         let mut below = |bound: u64| (random.next() >> 20) % bound;
         let phase = Phase::COMMON[below(Phase::COMMON.len() as u64) as usize];
         // A switch has more messages than the successor's own.
         let most = HOLD * if phase == Phase::Switching { 16 } else { 2 };
-        Self { phase, after: Duration::from_micros(below(most.as_micros() as u64)), is_of_old: below(2) == 0 }
+        let after = Duration::from_micros(below(most.as_micros() as u64));
+        Self { phase, after, is_of_old: below(2) == 0, has_log }
     }
 
     fn run(&self, bench: &Bench, tally: &mut Tally) -> Result<()> {
         let socket = bench.file("upgrade");
         let socket = socket.to_str().context("a path that is no text")?;
-        let args = ["--upgrade-socket", socket, "--drain-window", "1s", "--log-level", "info"];
+        let directory = bench.data_dir()?;
+        let mut args = vec!["--upgrade-socket", socket, "--drain-window", "1s", "--log-level", "info"];
+        args.extend(self.has_log.then_some(&*directory));
         let mut old = Some(Server::start_named("old", bench, &args)?);
         let address = old.as_ref().map(Server::address).context("a server")?;
         let (mut crowd, before) = crowd(address)?;
@@ -114,7 +121,7 @@ impl Kill {
         })?;
         for (number, member) in crowd.members().iter().enumerate() {
             let events = [&had[number][..], &member.answer.events].concat();
-            let verdict = judge(&events, &published, number, goes_on);
+            let verdict = judge(&events, &published, number, goes_on || self.has_log);
             tally.wrong += u64::from(verdict == Verdict::Wrong);
             tally.lost += u64::from(verdict == Verdict::Lost);
         }
@@ -124,7 +131,8 @@ impl Kill {
             (false, true) => ("new", "the old one goes on"),
             (false, false) => ("new", "nobody is left"),
         };
-        *tally.cases.entry(format!("{} {phase:?}, {killed} killed, {left}", phase as u8)).or_default() += 1;
+        let kept = if self.has_log { "log" } else { "memory" };
+        *tally.cases.entry(format!("{} {phase:?}, {kept}, {killed} killed, {left}", phase as u8)).or_default() += 1;
         next.map_or(Ok(()), Server::stop)
     }
 }
@@ -178,9 +186,9 @@ enum Verdict {
     Lost,
 }
 
-/// What a stream got, against what was answered for. Where nobody went on, the history in memory is gone: those that resume are
-/// told of the gap. What nobody was answered for may be there.
-fn judge(events: &[Event], published: &Published, stream: usize, goes_on: bool) -> Verdict {
+/// What a stream got, against what was answered for. Where the history in memory is gone, those that resume are told of the
+/// gap. What nobody was answered for may be there.
+fn judge(events: &[Event], published: &Published, stream: usize, has_history: bool) -> Verdict {
     let answered = published.of(stream);
     let is_gap_told = events.iter().any(|event| event.kind == "sse.gap");
     let plain: Vec<&Event> = events.iter().filter(|event| event.kind.is_empty()).collect();
@@ -195,7 +203,7 @@ fn judge(events: &[Event], published: &Published, stream: usize, goes_on: bool) 
     let rises = plain.windows(2).all(|pair| is_after(&pair[0].id, &pair[1].id));
     if !is_within || !rises {
         Verdict::Wrong
-    } else if got == whole || (!goes_on && is_gap_told && got.last() == whole.last()) {
+    } else if got == whole || (!has_history && is_gap_told && got.last() == whole.last()) {
         Verdict::Exact
     } else {
         Verdict::Lost

@@ -20,10 +20,11 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(20);
 pub fn in_a_row(bench: &Bench) -> Result<Findings> {
     let mut findings = Findings::default();
     let upgrades = bench.pick(3, 10);
-    let busy = Run { streams: bench.pick(1_000, 10_000), rate: PUBLISHES_PER_SECOND, upgrades };
+    let busy = Run { streams: bench.pick(1_000, 10_000), rate: PUBLISHES_PER_SECOND, upgrades, has_log: false };
     busy.judge("", bench, &mut findings)?;
+    Run { has_log: true, ..busy }.judge("log: ", bench, &mut findings)?;
     if bench.is_long() {
-        Run { streams: 19_000, rate: 5.0, upgrades }.judge("idle: ", bench, &mut findings)?;
+        Run { streams: 19_000, rate: 5.0, ..busy }.judge("idle: ", bench, &mut findings)?;
     }
     Ok(findings)
 }
@@ -33,13 +34,17 @@ struct Run {
     streams: usize,
     rate: f64,
     upgrades: usize,
+    /// Events are in a data directory.
+    has_log: bool,
 }
 
 impl Run {
     fn judge(&self, part: &str, bench: &Bench, findings: &mut Findings) -> Result<()> {
         let socket = bench.file("upgrade");
         let socket = socket.to_str().context("a path that is no text")?;
-        let args = ["--upgrade-socket", socket, "--drain-window", "1s", "--log-level", "warn"];
+        let directory = bench.data_dir()?;
+        let mut args = vec!["--upgrade-socket", socket, "--drain-window", "1s", "--log-level", "warn"];
+        args.extend(self.has_log.then_some(&*directory));
         let mut server = Server::start_named("0", bench, &args)?;
         let address = server.address();
         let mut crowd = Crowd::new(address)?;
@@ -57,7 +62,8 @@ impl Run {
         let mut began = Vec::new();
         for number in 1..=self.upgrades {
             began.push(Instant::now());
-            let (next_bench, args, address) = (bench.clone(), args.map(str::to_owned), address.to_string());
+            let args: Vec<String> = args.iter().copied().map(str::to_owned).collect();
+            let (next_bench, address) = (bench.clone(), address.to_string());
             // The crowd is read meanwhile.
             let starting = std::thread::spawn(move || {
                 let args: Vec<&str> = args.iter().map(String::as_str).collect();
