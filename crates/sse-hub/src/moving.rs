@@ -75,9 +75,11 @@ impl Hub {
         self.inner.topics.each_floor(|name, floor| visit(name, floor.sequence));
     }
 
-    /// The idempotency keys, oldest first, each with when it came, in the hub's own seconds.
-    pub fn moved_keys(&self) -> Vec<(IdempotencyKey, Receipt, u32)> {
-        self.inner.keys.lock().all()
+    /// The idempotency keys of events after `after`, oldest first, each with when it came, in the hub's own seconds.
+    pub fn moved_keys(&self, after: u64) -> Vec<(IdempotencyKey, Receipt, u32)> {
+        let mut keys = self.inner.keys.lock().all();
+        keys.retain(|(_, receipt, _)| receipt.cursor.sequence > after);
+        keys
     }
 
     /// The hub's own seconds: ages are counted in them.

@@ -36,14 +36,10 @@ impl ConnectionGauge {
         self.connections_max.load(Ordering::Relaxed)
     }
 
-    /// A permit for a connection that another process had let in: it is counted, whatever the bound.
-    pub(crate) fn adopt(self: &Arc<Self>, limits: &Limits, peer: IpAddr) -> ConnectionPermit {
+    /// A permit for a connection that another process had let in, with its place among those of its address: it is counted,
+    /// whatever the bound.
+    pub(crate) fn adopt(self: &Arc<Self>, address: Option<TallyPermit<AddressKey>>) -> ConnectionPermit {
         self.open.fetch_add(1, Ordering::Relaxed);
-        let address = match limits.admit(peer) {
-            Admission::Within(address) => address,
-            Admission::Surplus(address) => Some(address),
-            Admission::Refused => None,
-        };
         ConnectionPermit { gauge: self.clone(), surplus: None, _address: address.map(Box::new) }
     }
 

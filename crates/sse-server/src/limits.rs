@@ -156,6 +156,22 @@ impl Limits {
         Ok(shares.are_any().then_some(shares))
     }
 
+    /// The place and the shares of a stream that another process had let in, whatever the bounds are here.
+    pub(crate) fn adopt(
+        &self,
+        peer: IpAddr,
+        client: IpAddr,
+        subject: Option<&str>,
+    ) -> (Option<TallyPermit<AddressKey>>, Option<Shares>) {
+        let bounds = self.bounds();
+        let of = |address: IpAddr| Some(bounds.addresses.as_ref()?.adopt(AddressKey::of(address)));
+        let (connection, address) = if bounds.is_trusted(peer) { (None, of(client)) } else { (of(peer), None) };
+        let of_subject = bounds.subjects.as_ref().zip(subject);
+        let subject = of_subject.map(|(subjects, subject)| subjects.adopt(subject.into()));
+        let shares = Shares { _address: address, _subject: subject };
+        (connection, shares.are_any().then_some(shares))
+    }
+
     /// Counts one request to follow, before anything is done for it.
     pub(crate) fn subscribes(&self, client: IpAddr) -> Result<(), Exceeded> {
         take(self.bounds().subscribes.as_deref(), &RateKey::Address(AddressKey::of(client)), 1)

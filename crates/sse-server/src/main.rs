@@ -116,7 +116,8 @@ fn serve(config: Config, sockets: Inherited, reloader: Reloader) -> anyhow::Resu
 fn upgrade(config: &Config) -> anyhow::Result<()> {
     let path =
         config.upgrade_socket.as_deref().context("no upgrade_socket is set, at which a server could be asked")?;
-    Predecessor::replace(path).context("asking the running server")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().context("starting the runtime")?;
+    runtime.block_on(async { Predecessor::replace(path) }).context("asking the running server")?;
     print("another process serves now\n")
 }
 

@@ -27,6 +27,7 @@ fn begin_alarming_series() {
     counter!("sse_backplane_epochs_total").increment(0);
     counter!("sse_backplane_missed_entries_total").increment(0);
     counter!("sse_panics_total").increment(0);
+    counter!("sse_upgrades_failed_total").increment(0);
     gauge!("sse_config_last_reload_successful").set(1.0);
 }
 
@@ -128,6 +129,16 @@ impl Signals {
         if frames > 0 {
             self.replayed_frames.increment(frames as u64);
         }
+    }
+
+    /// This process goes on, although another was to do so.
+    pub(crate) fn upgrade_failed(&self) {
+        counter!("sse_upgrades_failed_total").increment(1);
+    }
+
+    /// Streams of another process are this one's.
+    pub(crate) fn taken_over(&self, streams: usize) {
+        counter!("sse_streams_taken_over_total").increment(streams as u64);
     }
 
     pub(crate) fn eviction(&self, reason: &'static str) {

@@ -5,10 +5,12 @@
 //! nothing, and whatever goes wrong the incumbent goes on. From then on the incumbent touches nothing of it.
 
 mod forms;
+mod history;
 mod incumbent;
 mod link;
 mod message;
 mod passage;
+mod starting;
 mod streams;
 mod successor;
 

@@ -13,7 +13,7 @@ fn copy(from: &Hub, to: &Hub, after: u64) {
 /// All but the topics.
 fn go_on(from: &Hub, to: &Hub) {
     from.moved_floors(|name, floor| to.take_over_floor(name, floor));
-    for (key, receipt, at) in from.moved_keys() {
+    for (key, receipt, at) in from.moved_keys(0) {
         to.take_over_key(key, receipt, at);
     }
     to.go_on_after(from.settled(), from.seconds());

@@ -58,6 +58,12 @@ impl<K: Hash + Eq + Clone> Tally<K> {
         let permit = TallyPermit { tally: self.clone(), key };
         if before < max { Entry::Within(permit) } else { Entry::Surplus(permit) }
     }
+
+    /// Counts one that is there already, whatever the bound.
+    pub(super) fn adopt(self: &Arc<Self>, key: K) -> TallyPermit<K> {
+        *self.counts.lock().entry(key.clone()).or_insert(0) += 1;
+        TallyPermit { tally: self.clone(), key }
+    }
 }
 
 impl<K: Hash + Eq> Entry<K> {
@@ -102,6 +108,8 @@ mod tests {
         drop(surplus);
         permits.pop();
         assert!(matches!(tally.enter("a"), Entry::Within(_)));
+        permits.extend([tally.adopt("a"), tally.adopt("a")]);
+        assert!(matches!(tally.enter("a"), Entry::Refused), "those that were there already are counted");
         permits.clear();
         assert!(tally.counts.lock().is_empty());
     }

@@ -11,10 +11,9 @@ use sse_wire::{EventId, Frame};
 
 use super::link::LinkError;
 use super::message::{
-    EventForm, GrantsForm, KeyForm, MetaForm, Outcome, ReceiptForm, StateForm, Terms, TicketForm, TokenForm, TopicForm,
+    EventForm, GrantsForm, KeptKeyForm, KeyForm, MetaForm, Outcome, ReceiptForm, TicketForm, TokenForm, TopicForm,
 };
-use crate::access::{Gate, Revocation, Ticket, Token};
-use crate::app::App;
+use crate::access::{Gate, Ticket, Token};
 
 pub(super) fn wrong(what: &str) -> LinkError {
     LinkError::Unexpected(format!("{what} of another form"))
@@ -24,23 +23,24 @@ pub(super) fn topic_name(name: &str) -> Result<TopicName, LinkError> {
     TopicName::parse(name).map_err(|_| wrong("a topic"))
 }
 
-/// A topic; the texts of its events are appended to `payload`.
-pub(super) fn topic(moved: &MovedTopic, payload: &mut Vec<u8>) -> TopicForm {
-    let MovedTopic { name, floor, is_floor_exact, closed_at, events } = moved;
-    let mut event = |event: &MovedEvent| {
-        payload.extend_from_slice(event.frame.text_bytes());
-        let meta = event.meta.as_ref().map(|meta| MetaForm {
-            topics: meta.topics.iter().map(|topic| topic.as_str().to_owned()).collect(),
-            private: meta.private,
-            given_id: meta.given_id.as_ref().map(|id| id.as_str().to_owned()),
-            first_use: meta.first_use,
-        });
-        let (sequence, at, len) = (event.sequence, event.appended_at, event.frame.text_len());
-        EventForm { sequence, at, len, is_end: event.is_end, meta }
-    };
-    let events = events.iter().map(&mut event).collect();
+/// A topic without its events.
+pub(super) fn topic(moved: &MovedTopic) -> TopicForm {
+    let MovedTopic { name, floor, is_floor_exact, closed_at, events: _ } = moved;
     let (floor, is_floor_exact, closed_at) = (*floor, *is_floor_exact, *closed_at);
-    TopicForm { name: name.as_str().to_owned(), floor, is_floor_exact, closed_at, events }
+    TopicForm { name: name.as_str().to_owned(), floor, is_floor_exact, closed_at, events: Vec::new() }
+}
+
+/// An event; its text is appended to `payload`.
+pub(super) fn event(event: &MovedEvent, payload: &mut Vec<u8>) -> EventForm {
+    payload.extend_from_slice(event.frame.text_bytes());
+    let meta = event.meta.as_ref().map(|meta| MetaForm {
+        topics: meta.topics.iter().map(|topic| topic.as_str().to_owned()).collect(),
+        private: meta.private,
+        given_id: meta.given_id.as_ref().map(|id| id.as_str().to_owned()),
+        first_use: meta.first_use,
+    });
+    let (sequence, at, len) = (event.sequence, event.appended_at, event.frame.text_len());
+    EventForm { sequence, at, len, is_end: event.is_end, meta }
 }
 
 /// The topic again; the texts of its events are taken off `payload`.
@@ -65,50 +65,29 @@ fn given_id_of(text: Option<String>) -> Result<Option<EventId>, LinkError> {
     text.map(|text| EventId::parse(&text).map_err(|_| wrong("an id"))).transpose()
 }
 
-/// What is small, while nobody publishes: with a data directory, what that does not have.
-pub(super) fn state(app: &App, terms: &Terms) -> StateForm {
-    let is_whole = *terms != Terms::Directory;
-    let key = |(key, receipt, at): (IdempotencyKey, Receipt, u32)| (key_form(&key), receipt_form(&receipt), at);
-    let (revoked, _) = app.access.revocations.list(usize::MAX, SystemTime::now());
-    StateForm {
-        newest: app.hub.settled(),
-        seconds: if is_whole { app.hub.seconds() } else { 0 },
-        keys: if is_whole { app.hub.moved_keys().into_iter().map(key).collect() } else { Vec::new() },
-        tickets: tickets(&app.access),
-        revocations: revoked.into_iter().map(|(revoked, until)| Revocation::new(revoked, until)).collect(),
-    }
+/// A publisher's key, with what it stands for and when it came.
+pub(super) fn kept_key((key, receipt, came_at): &(IdempotencyKey, Receipt, u32)) -> KeptKeyForm {
+    (key_form(key), receipt_form(receipt), *came_at)
 }
 
-fn tickets(gate: &Gate) -> Vec<TicketForm> {
-    let now = Instant::now();
-    let ticket = |(name, ticket): (Box<str>, Ticket)| TicketForm {
+pub(super) fn kept_key_of((key, receipt, came_at): KeptKeyForm) -> Result<(IdempotencyKey, Receipt, u32), LinkError> {
+    Ok((key_of(&key), receipt_of(receipt)?, came_at))
+}
+
+pub(super) fn ticket((name, ticket): (Box<str>, Ticket)) -> TicketForm {
+    TicketForm {
         name: name.into(),
         topics: ticket.topics.iter().map(|topic| topic.as_str().to_owned()).collect(),
         token: token_form(&ticket.token),
-        left_ms: ticket.ends_at.saturating_duration_since(now).as_millis() as u64,
-    };
-    gate.tickets.all(now).into_iter().map(ticket).collect()
+        left_ms: ticket.ends_at.saturating_duration_since(Instant::now()).as_millis() as u64,
+    }
 }
 
-/// Goes on where the predecessor was.
-pub(super) fn take_state(app: &App, state: StateForm) -> Result<(), LinkError> {
-    let StateForm { newest, seconds, keys, tickets, revocations } = state;
-    app.hub.go_on_after(newest, seconds);
-    for (key, receipt, came_at) in keys {
-        app.hub.take_over_key(key_of(&key), receipt_of(receipt)?, came_at);
-    }
-    for TicketForm { name, topics, token, left_ms } in tickets {
-        let topics = topics.iter().map(|topic| topic_name(topic)).collect::<Result<_, _>>()?;
-        let ends_at = Instant::now() + Duration::from_millis(left_ms);
-        let token = Arc::new(token_of(token, &app.access)?);
-        app.access.tickets.take_over(name.into(), Ticket { token, topics, ends_at });
-    }
-    for revocation in revocations {
-        let (revoked, until) = revocation.read().ok_or_else(|| wrong("a revocation"))?;
-        // There are as many as the predecessor had, which has the same bound.
-        let _ = app.access.revocations.add(revoked, until, SystemTime::now());
-    }
-    Ok(())
+pub(super) fn ticket_of(form: TicketForm, gate: &Gate) -> Result<(Box<str>, Ticket), LinkError> {
+    let TicketForm { name, topics, token, left_ms } = form;
+    let topics = topics.iter().map(|topic| topic_name(topic)).collect::<Result<_, _>>()?;
+    let ends_at = Instant::now() + Duration::from_millis(left_ms);
+    Ok((name.into(), Ticket { token: Arc::new(token_of(token, gate)?), topics, ends_at }))
 }
 
 /// An event that is passed on, with its key.

@@ -12,31 +12,24 @@ use parking_lot::Mutex;
 use tokio::net::UnixListener;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
 
 use super::forms;
-use super::link::{Link, LinkError};
-use super::message::{Keeps, Message, Terms, TopicForm, VERSION, Welcome};
+use super::history::{send_history, send_state};
+use super::link::{ANSWER_MAX, Link, LinkError};
+use super::message::{Keeps, Message, Terms, VERSION, Welcome};
 use super::passage::{Phase, Successor};
+use super::starting::Starting;
 use crate::app::App;
 use crate::event_log::{EventLog, LeftLog};
 use crate::server::keeps;
 use crate::service_manager;
 
-/// A greeting is short.
-const GREETING_MAX: Duration = Duration::from_secs(5);
 /// To copy what the rings hold; the successor's own start is part of it. Nobody waits meanwhile.
 const COPY_MAX: Duration = Duration::from_secs(120);
 /// The switch itself, in which streams stand still: beyond it the incumbent goes on.
 const SWITCH_MAX: Duration = Duration::from_secs(3);
 /// Streams end in this time, if the successor waits for the end of this process.
 const EXIT_WINDOW_MAX: Duration = Duration::from_secs(2);
-/// Bytes of events in one message, unless one alone has more.
-const TOPICS_BYTES_MAX: usize = 1 << 20;
-/// Topics in one message.
-const TOPICS_MAX: usize = 1_000;
-/// A successor that somebody asked for has this long to have everything.
-const START_MAX: Duration = Duration::from_secs(180);
 
 /// The listeners once more, for a successor.
 #[derive(Debug)]
@@ -81,35 +74,23 @@ impl Upgrades {
 
     /// Hands over to the first that takes everything; until then it goes on for ever.
     pub(crate) async fn run(mut self, app: Arc<App>) {
-        // One at a time: who comes meanwhile waits to be accepted.
-        let (failures, mut failed) = mpsc::channel(1);
-        let mut waiting: Option<Link> = None;
+        let mut starting = Starting::new();
         loop {
-            let link = tokio::select! {
-                accepted = self.socket.accept() => accepted.map_err(LinkError::from).and_then(|(socket, _)| Link::new(socket.into_std()?)),
+            let accepted = tokio::select! {
+                accepted = self.socket.accept() => accepted,
                 _ = self.signal.recv() => {
-                    start_successor(failures.clone());
+                    starting.start(None);
                     continue;
                 }
-                failure = failed.recv() => {
-                    if let Some(mut link) = waiting.take() {
-                        refuse(&mut link, &failure.unwrap_or_default());
-                    }
-                    continue;
-                }
+                () = starting.fail() => continue,
             };
-            let (app, handles) = (app.clone(), self.handles.clone());
-            let conversation = || async move {
-                let runtime = Handle::current();
-                let talk = move || link.and_then(|link| converse(&app, &handles, link, &runtime));
-                tokio::task::spawn_blocking(talk).await
-            };
-            match conversation().await {
+            // One at a time: who comes meanwhile waits to be accepted.
+            let link = accepted.map_err(LinkError::from).and_then(|(socket, _)| Link::new(socket));
+            let (shared, handles, runtime) = (app.clone(), self.handles.clone(), Handle::current());
+            let talk = move || link.and_then(|link| converse(&shared, &handles, link, &runtime));
+            match tokio::task::spawn_blocking(talk).await {
                 Ok(Ok(Outcome::Succeeded(window))) => {
-                    if let Some(mut link) = waiting.take() {
-                        // Whoever asked may be gone.
-                        let _ = link.within(GREETING_MAX).send(&Message::Done);
-                    }
+                    starting.succeed();
                     tracing::info!(
                         window_ms = window.as_millis() as u64,
                         "another process goes on in the place of this one"
@@ -118,64 +99,32 @@ impl Upgrades {
                     drop(self);
                     return std::future::pending().await;
                 }
-                Ok(Ok(Outcome::Start(link))) => {
-                    waiting = Some(link);
-                    start_successor(failures.clone());
+                Ok(Ok(Outcome::Start(link))) => starting.start(Some(link)),
+                Ok(Err(error)) => {
+                    app.signals.upgrade_failed();
+                    tracing::warn!(%error, "nothing was handed over, and nothing has changed");
                 }
-                Ok(Err(error)) => tracing::warn!(%error, "nothing was handed over, and nothing has changed"),
-                Err(error) => tracing::error!(%error, "an upgrade failed"),
+                Err(error) => {
+                    app.signals.upgrade_failed();
+                    tracing::error!(%error, "an upgrade failed");
+                }
             }
         }
     }
 }
 
-/// Starts the same program with the same arguments, which then asks for everything. It tells when that has ended.
-fn start_successor(failures: mpsc::Sender<String>) {
-    let Some(program) = crate::server::program() else { return };
-    let mut command = std::process::Command::new(program);
-    command.args(std::env::args_os().skip(1));
-    // They speak of this process.
-    for name in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"] {
-        command.env_remove(name);
-    }
-    match command.stdin(std::process::Stdio::null()).spawn() {
-        Ok(mut child) => {
-            tracing::info!(pid = child.id(), "started a successor");
-            std::thread::spawn(move || {
-                let status = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
-                tracing::warn!(status, "the successor has ended");
-                // Nobody waits for it if the channel is full: one has failed already.
-                let _ = failures.try_send(format!("the successor has ended: {status}"));
-            });
-        }
-        Err(error) => {
-            tracing::error!(%error, "cannot start a successor");
-            let _ = failures.try_send(format!("cannot start a successor: {error}"));
-        }
-    }
-}
-
-fn refuse(link: &mut Link, reason: &str) {
-    let refused = Message::Refused { reason: reason.to_owned() };
-    // It may be gone, and learns nothing then.
-    let _ = link.within(GREETING_MAX).send(&refused);
-}
-
 fn converse(app: &Arc<App>, handles: &Handles, mut link: Link, runtime: &Handle) -> Result<Outcome, LinkError> {
-    let (theirs, directory) = match link.within(GREETING_MAX).receive()?.message {
+    let (theirs, directory) = match link.within(ANSWER_MAX).receive()?.message {
         Message::Hello { version, keeps, directory } if version == VERSION => (keeps, directory),
         Message::Hello { version, .. } => {
-            refuse(&mut link, &format!("it speaks version {VERSION} of the hand-over, not {version}"));
+            link.refuse(&format!("it speaks version {VERSION} of the hand-over, not {version}"));
             return Err(LinkError::Unexpected(format!("version {version} of the hand-over")));
         }
-        Message::Start => {
-            link.within(START_MAX);
-            return Ok(Outcome::Start(link));
-        }
+        Message::Start => return Ok(Outcome::Start(link)),
         _ => return Err(LinkError::Unexpected("no greeting".to_owned())),
     };
     if app.is_draining() {
-        refuse(&mut link, "it is ending");
+        link.refuse("it is ending");
         return Err(LinkError::Refused("this process is ending".to_owned()));
     }
     let config = app.config();
@@ -238,7 +187,7 @@ fn hand_over(app: &Arc<App>, mut link: Link, terms: &Terms, runtime: &Handle) ->
     let switched = switch(app, &link, terms, copied_to, runtime);
     if let Err(error) = &switched {
         // A successor that still runs is to know that its predecessor has not died.
-        refuse(&mut link.lock(), "the switch was called off");
+        link.lock().refuse("the switch was called off");
         app.presence.iter().for_each(|presence| presence.be_silent(false));
         app.succession.enter(Phase::Serving);
         tracing::warn!(%error, after_ms = began.elapsed().as_millis() as u64, "the switch was called off");
@@ -273,7 +222,7 @@ fn switch(
             Some(left) => link.send_with(&Message::Directory, &[], &[left.lock()])?,
             None => send_history(app, copied_to, &mut link)?,
         }
-        link.send(&Message::State(forms::state(app, terms)))?;
+        send_state(app, &mut link)?;
         link.send(&Message::Complete { streams: frozen.streams() })?;
         match link.receive()?.message {
             Message::Prepared { streams } if streams == frozen.streams() => (),
@@ -305,43 +254,9 @@ fn await_taken(link: &mut Link) -> Result<(), LinkError> {
     if is_taken(link) {
         return Ok(());
     }
-    refuse(link, "it took too long to say that it has everything");
+    link.refuse("it took too long to say that it has everything");
     link.shut();
     if is_taken(link) { Ok(()) } else { Err(LinkError::Gone) }
-}
-
-/// Sends what memory has that came after `after`.
-fn send_history(app: &App, after: u64, link: &mut Link) -> Result<(), LinkError> {
-    send_topics(app, after, link)?;
-    send_floors(app, after, link)
-}
-
-/// Sends what topics have had after `after`.
-fn send_topics(app: &App, after: u64, link: &mut Link) -> Result<(), LinkError> {
-    let (mut topics, mut payload): (Vec<TopicForm>, Vec<u8>) = (Vec::new(), Vec::new());
-    let mut sent = Ok(());
-    app.hub.moved_topics(after, |moved| {
-        if sent.is_err() {
-            return;
-        }
-        topics.push(forms::topic(&moved, &mut payload));
-        if payload.len() >= TOPICS_BYTES_MAX || topics.len() >= TOPICS_MAX {
-            sent = link.send_with(&Message::Topics(std::mem::take(&mut topics)), &std::mem::take(&mut payload), &[]);
-        }
-    });
-    sent?;
-    if topics.is_empty() { Ok(()) } else { link.send_with(&Message::Topics(topics), &payload, &[]) }
-}
-
-/// Sends up to where forgotten topics are gone, of those that had events after `after`.
-fn send_floors(app: &App, after: u64, link: &mut Link) -> Result<(), LinkError> {
-    let mut floors = Vec::new();
-    app.hub.moved_floors(|name, floor| {
-        if floor > after {
-            floors.push((name.map(|name| name.as_str().to_owned()), floor));
-        }
-    });
-    floors.chunks(TOPICS_MAX).try_for_each(|part| link.send(&Message::Floors(part.to_vec())))
 }
 
 impl Handles {

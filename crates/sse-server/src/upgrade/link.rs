@@ -7,7 +7,6 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use rustix::net::sockopt::socket_peercred;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
@@ -21,6 +20,8 @@ use crate::event_log::LeaveError;
 pub(super) const DESCRIPTORS_MAX: usize = 200;
 /// Bytes of one message: the largest event and what comes with it.
 const MESSAGE_BYTES_MAX: usize = 256 << 20;
+/// An answer is short.
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// The lengths of a message's two parts, and the number of its descriptors.
 const HEAD_BYTES: usize = 12;
 
@@ -43,6 +44,9 @@ pub enum LinkError {
     /// The other process belongs to another user.
     #[error("the other process belongs to user {0}")]
     Foreign(u32),
+    /// Neither can learn of the end of the other.
+    #[error("the other process is of another process namespace")]
+    Apart,
     /// The data directory cannot be left.
     #[error(transparent)]
     Log(Box<dyn std::error::Error + Send + Sync>),
@@ -81,6 +85,11 @@ pub(super) struct Received {
     pub(super) descriptors: Vec<OwnedFd>,
 }
 
+/// Whether a process of this user gets, or gives, everything.
+fn may_talk(user: u32, own: u32) -> bool {
+    user == own || user == 0
+}
+
 /// One end.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -95,14 +104,17 @@ pub(crate) struct Link {
 
 impl Link {
     /// # Errors
-    /// When the process at the other end is another user's.
-    pub(super) fn new(socket: UnixStream) -> Result<Self, LinkError> {
-        let peer = socket_peercred(&socket)?;
-        if peer.uid != geteuid() && !peer.uid.is_root() {
-            return Err(LinkError::Foreign(peer.uid.as_raw()));
+    /// When the process at the other end is another user's, or cannot be known.
+    pub(super) fn new(socket: tokio::net::UnixStream) -> Result<Self, LinkError> {
+        let peer = socket.peer_cred()?;
+        if !may_talk(peer.uid(), geteuid().as_raw()) {
+            return Err(LinkError::Foreign(peer.uid()));
         }
+        // The kernel says 0 of one in another process namespace.
+        let pid = peer.pid().and_then(Pid::from_raw).ok_or(LinkError::Apart)?;
+        let socket = socket.into_std()?;
         socket.set_nonblocking(false)?;
-        Ok(Self { socket, peer: peer.pid, deadline: Instant::now(), begun: None })
+        Ok(Self { socket, peer: pid, deadline: Instant::now(), begun: None })
     }
 
     /// What follows has to be done in this time.
@@ -113,6 +125,13 @@ impl Link {
 
     pub(super) fn send(&mut self, message: &Message) -> Result<(), LinkError> {
         self.send_with(message, &[], &[])
+    }
+
+    /// Says why it is not done.
+    pub(super) fn refuse(&mut self, reason: &str) {
+        let refused = Message::Refused { reason: reason.to_owned() };
+        // It may be gone, and learns nothing then.
+        let _ = self.within(ANSWER_MAX).send(&refused);
     }
 
     /// Sends a message with bytes that are none of its own, and descriptors.
@@ -240,5 +259,16 @@ impl Link {
         }
         self.socket.set_read_timeout(Some(left))?;
         Ok(self.socket.set_write_timeout(Some(left))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_its_own_user_and_root_may_talk() {
+        assert!(may_talk(7, 7) && may_talk(0, 7) && may_talk(0, 0));
+        assert!(!may_talk(8, 7) && !may_talk(7, 0));
     }
 }

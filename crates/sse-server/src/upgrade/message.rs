@@ -44,7 +44,13 @@ pub(super) enum Message {
     Streams { lanes: Vec<LaneForm>, streams: Vec<StreamForm> },
     /// The incumbent writes nothing to its log, unless all this comes to nothing. With it comes the lock of the directory.
     Directory,
-    /// What is small, as it is with nobody publishing.
+    /// Publishers' keys.
+    Keys(Vec<KeptKeyForm>),
+    /// Tickets that nobody has used.
+    Tickets(Vec<TicketForm>),
+    /// Revocations.
+    Revocations(Vec<Revocation>),
+    /// Where the hub stands, with nobody publishing.
     State(StateForm),
     /// All is sent: so many streams.
     Complete { streams: usize },
@@ -103,7 +109,7 @@ pub(super) struct TopicForm {
     pub(super) events: Vec<EventForm>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct EventForm {
     pub(super) sequence: u64,
     pub(super) at: u32,
@@ -115,7 +121,7 @@ pub(super) struct EventForm {
     pub(super) meta: Option<MetaForm>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct MetaForm {
     pub(super) topics: Vec<String>,
     pub(super) private: bool,
@@ -127,23 +133,23 @@ pub(super) struct MetaForm {
 pub(super) struct StateForm {
     pub(super) newest: u64,
     pub(super) seconds: u32,
-    pub(super) keys: Vec<(KeyForm, ReceiptForm, u32)>,
-    pub(super) tickets: Vec<TicketForm>,
-    pub(super) revocations: Vec<Revocation>,
 }
+
+/// A key, what it stands for, and the hub's second that it came at.
+pub(super) type KeptKeyForm = (KeyForm, ReceiptForm, u32);
 
 /// A key and its fingerprint.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct KeyForm(pub(super) [u8; 16], pub(super) [u8; 16]);
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct ReceiptForm {
     pub(super) cursor: String,
     pub(super) given_id: Option<String>,
     pub(super) is_urn: bool,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct TicketForm {
     pub(super) name: String,
     pub(super) topics: Vec<String>,
@@ -151,7 +157,7 @@ pub(super) struct TicketForm {
     pub(super) left_ms: u64,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct TokenForm {
     pub(super) id: Option<String>,
     pub(super) subject: Option<String>,

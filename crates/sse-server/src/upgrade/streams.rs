@@ -154,7 +154,7 @@ impl Arrived {
         let client: SocketAddr = form.addr;
         let peer = socket.peer_addr().map_or(client.ip(), |peer| peer.ip());
         let subject = token.as_ref().and_then(|token| token.subject.as_deref());
-        let shares = app.limits.take_shares(peer, client.ip(), subject).ok().flatten();
+        let (place, shares) = app.limits.adopt(peer, client.ip(), subject);
         let now = Instant::now();
         let ago = |ms: u64| now.checked_sub(Duration::from_millis(ms)).unwrap_or(now);
         let info = StreamInfo {
@@ -164,7 +164,7 @@ impl Arrived {
             connected_at: ago(form.age_ms),
             protocol: Protocol::Http1,
             interface: if form.is_mercure { Interface::Mercure } else { Interface::Native },
-            _permit: Some(app.connections.adopt(&app.limits, peer)),
+            _permit: Some(app.connections.adopt(place)),
             _holdings: Holdings { shares, present: None }.boxed(),
             token,
         };

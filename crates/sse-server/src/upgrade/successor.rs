@@ -15,6 +15,7 @@ use sse_hub::Epoch;
 use tokio::runtime::Handle;
 
 use super::forms;
+use super::history::{take_floors, take_keys, take_revocations, take_tickets, take_topics};
 use super::link::{Link, LinkError, Received};
 use super::message::{Message, StateForm, Terms, VERSION, Welcome};
 use super::streams::{Arrived, arrived};
@@ -64,7 +65,7 @@ pub enum TakeOverError {
 
 impl Predecessor {
     /// Whoever listens at the upgrade socket of these settings, if anybody does, with its listeners. It goes on, whatever
-    /// becomes of this.
+    /// becomes of this. Call it inside a tokio runtime.
     ///
     /// # Errors
     /// When somebody is there who cannot be succeeded.
@@ -86,7 +87,7 @@ impl Predecessor {
         Ok(Some(Self { link, process, welcome, listeners: Some(inherited), waiting: VecDeque::new() }))
     }
 
-    /// Has whoever listens at `path` start a successor, and waits until that serves.
+    /// Has whoever listens at `path` start a successor, and waits until that serves. Call it inside a tokio runtime.
     ///
     /// # Errors
     /// When nobody is there, or the successor does not come to serve.
@@ -181,9 +182,12 @@ impl Predecessor {
             Terms::History { .. } => self.copy(app)?,
             Terms::Directory => (),
         }
-        let (state, streams) = self.receive_switch(app)?;
+        let (StateForm { newest, seconds }, streams) = self.receive_switch(app)?;
+        // A log knows where it stands, and its keys are counted in this process's seconds.
+        if let Terms::History { .. } = self.welcome.terms {
+            app.hub.go_on_after(newest, seconds);
+        }
         let count = streams.len();
-        forms::take_state(app, state)?;
         self.commit(count)?;
         app.log.iter().for_each(EventLog::be_ours);
         let began = Instant::now();
@@ -195,6 +199,7 @@ impl Predecessor {
                 tracing::warn!(%remote_addr, "a stream that was taken over cannot go on: its writer is too busy");
             }
         }
+        app.signals.taken_over(count);
         tracing::info!(streams = count, adopting_us = began.elapsed().as_micros() as u64, "took over");
         Ok(Some(link))
     }
@@ -207,6 +212,7 @@ impl Predecessor {
             match received.message {
                 Message::Topics(topics) => take_topics(app, topics, &received.payload)?,
                 Message::Floors(floors) => take_floors(app, floors)?,
+                Message::Keys(keys) => take_keys(app, keys)?,
                 Message::Copied => return self.link.send(&Message::Ready),
                 _ => return Err(forms::wrong("a copy")),
             }
@@ -222,6 +228,9 @@ impl Predecessor {
             match received.message {
                 Message::Topics(topics) => take_topics(app, topics, &received.payload)?,
                 Message::Floors(floors) => take_floors(app, floors)?,
+                Message::Keys(keys) => take_keys(app, keys)?,
+                Message::Tickets(tickets) => take_tickets(app, tickets)?,
+                Message::Revocations(revocations) => take_revocations(app, revocations)?,
                 Message::Streams { lanes, streams } => {
                     all.extend(arrived(app, &lanes, streams, received.payload, received.descriptors)?);
                 }
@@ -260,28 +269,16 @@ impl Predecessor {
 
 /// A connection to whoever listens there; nothing if nobody does.
 fn connect(path: &Path) -> Result<Option<Link>, TakeOverError> {
-    match UnixStream::connect(path) {
+    let connected = UnixStream::connect(path).and_then(|socket| {
+        socket.set_nonblocking(true)?;
+        tokio::net::UnixStream::from_std(socket)
+    });
+    match connected {
         Ok(socket) => Ok(Some(Link::new(socket)?)),
         // The socket outlives the process that made it.
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Ok(None),
         Err(error) => Err(TakeOverError::Socket(error)),
     }
-}
-
-fn take_topics(app: &App, topics: Vec<super::message::TopicForm>, payload: &[u8]) -> Result<(), LinkError> {
-    let mut rest = payload;
-    for topic in topics {
-        app.hub.take_over_topic(forms::topic_of(topic, &mut rest)?);
-    }
-    Ok(())
-}
-
-fn take_floors(app: &App, floors: Vec<(Option<String>, u64)>) -> Result<(), LinkError> {
-    for (name, floor) in floors {
-        let name = name.as_deref().map(forms::topic_name).transpose()?;
-        app.hub.take_over_floor(name.as_ref(), floor);
-    }
-    Ok(())
 }
 
 /// Publishes what the predecessor is still given, until it is gone.

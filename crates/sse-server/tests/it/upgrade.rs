@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::token::{SECRET, token};
 use crate::harness::{DataDir, Launch, Meeting, Request, Server, Stream, eventually, hello};
@@ -77,10 +77,37 @@ fn a_stream_that_is_behind_gets_every_byte() {
     let next = meeting.start(&["--lag-bytes-max", "64MiB", "--ring-bytes-max", "64MiB", "--lag-frames-max", "10000"]);
     gone(&mut server);
     next.publish("a", "the last");
+    // The history is more than one message between the two.
+    let mut late = next.subscribe("a").last_event_id("earliest").open();
     for n in 0..20 {
         assert!(slow.next_data() == format!("{n} {text}"), "event {n}");
+        assert!(late.next_data() == format!("{n} {text}"), "event {n} of the history");
     }
-    assert_eq!(slow.next_data(), "the last");
+    assert_eq!([slow.next_data(), late.next_data()], ["the last"; 2]);
+}
+
+#[test]
+fn keys_are_copied_before_the_switch_and_those_that_came_since_in_it() {
+    let meeting = Meeting::new();
+    let server = meeting.start(&[]);
+    let publish = |key: &str| {
+        let reply = server.post("/events/a", key).field("Idempotency-Key", key).send();
+        reply.json()["id"].as_str().unwrap().to_owned()
+    };
+    let early = [publish("one"), publish("two")];
+    let mut talk = meeting.connect();
+    talk.send(&hello());
+    talk.receive_through("welcome");
+    talk.send(&json!("copy"));
+    let ids = |message: Value| -> Vec<String> {
+        let keys = message["keys"].as_array().unwrap().clone();
+        keys.iter().map(|key| key[1]["cursor"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(ids(talk.receive_through("keys")), early);
+    talk.receive_through("copied");
+    let late = publish("three");
+    talk.send(&json!("ready"));
+    assert_eq!(ids(talk.receive_through("keys")), [late]);
 }
 
 #[test]
@@ -284,6 +311,20 @@ fn the_command_waits_until_the_successor_serves() {
     stream.expect_cut();
     // Nobody is there any more.
     assert_eq!(command.finish().status.code(), Some(1));
+}
+
+#[test]
+fn one_successor_is_started_at_a_time() {
+    let meeting = Meeting::new();
+    let mut server = meeting.start(&[]);
+    let mut askers = [meeting.connect(), meeting.connect()];
+    askers.iter_mut().for_each(|asker| asker.send(&json!("start")));
+    let [first, second] = &mut askers;
+    let refused = second.receive_through("refused");
+    assert_eq!(refused["refused"]["reason"], "a successor is being started already");
+    first.receive_through("done");
+    gone(&mut server);
+    end_successor(&server);
 }
 
 #[test]
