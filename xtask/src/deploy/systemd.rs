@@ -14,6 +14,8 @@ use crate::faults::server::Server;
 use crate::program;
 
 const UNITS: [&str; 2] = ["sse-server.service", "sse-server.socket"];
+/// What a unit that upgrades has more.
+const UPGRADES: &str = "sse-server.service.d/upgrades.conf";
 /// What `systemd-analyze security` may find at most, in tenths: 100 is a service without any protection.
 const EXPOSURE_MAX: &str = "15";
 const INSTALLED: &str = "/usr/bin/sse-server";
@@ -26,6 +28,11 @@ pub fn check(yard: &Yard, findings: &mut Findings) -> Result<()> {
         // Verifying looks for the program too.
         fs::write(copy, text.replace(INSTALLED, &yard.server.to_string_lossy()))?;
     }
+    // Beside the unit's copy, systemd reads it with that.
+    let beside = yard.dir.join("sse-server.service.d");
+    fs::create_dir_all(&beside)?;
+    let text = fs::read_to_string(Yard::deployed("systemd").join(UPGRADES))?;
+    fs::write(yard.dir.join(UPGRADES), text.replace(INSTALLED, &yard.server.to_string_lossy()))?;
     let verified = Command::new("systemd-analyze").args(["verify", "--man=no"]).args(&units).output()?;
     print!("{}", String::from_utf8_lossy(&verified.stderr));
     findings.is_so("systemd reads the units, without a word", verified.status.success() && verified.stderr.is_empty());
