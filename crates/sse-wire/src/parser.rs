@@ -63,6 +63,8 @@ struct Block {
     data: Vec<u8>,
     id: String,
     id_set: bool,
+    /// The id as the last blank line left it.
+    last_id: String,
 }
 
 impl Parser {
@@ -71,9 +73,10 @@ impl Parser {
         Self { event_bytes_max, bom_seen: 0, after_cr: false, line: Vec::new(), block: Block::default() }
     }
 
-    /// The last event id seen, which a client sends as `Last-Event-ID` when it reconnects; empty if there is none.
+    /// The last event id, which a client sends as `Last-Event-ID` when it reconnects; empty if there is none. That of an event
+    /// which is not complete does not count: it has not arrived (WHATWG HTML, 9.2.6).
     pub fn last_event_id(&self) -> &str {
-        &self.block.id
+        &self.block.last_id
     }
 
     /// Parses the next piece of the stream and hands each thing that became complete to `sink`.
@@ -175,6 +178,9 @@ impl Block {
         if let Some((_, data)) = self.data.split_last() {
             let event_type = if self.event_type.is_empty() { b"message" } else { &self.event_type[..] };
             sink(Parsed::Event(ParsedEvent { event_type, data, last_event_id: &self.id, id_set: self.id_set }));
+        }
+        if self.id_set {
+            self.last_id.clone_from(&self.id);
         }
         clear(&mut self.data);
         clear(&mut self.event_type);

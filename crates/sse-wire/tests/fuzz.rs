@@ -79,21 +79,22 @@ fn model(stream: &[u8]) -> Seen {
     let stream = stream.replace("\r\n", "\n").replace('\r', "\n");
     let Some((complete, _)) = stream.rsplit_once('\n') else { return Seen::default() };
     let mut seen = Seen::default();
-    let (mut event_type, mut data) = (String::new(), String::new());
+    let (mut event_type, mut data, mut id) = (String::new(), String::new(), String::new());
     for line in complete.split('\n') {
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {
             "" if line.is_empty() => {
+                seen.last_event_id.clone_from(&id);
                 let (event_type, data) = (std::mem::take(&mut event_type), std::mem::take(&mut data));
                 if let Some(data) = data.strip_suffix('\n') {
                     let event_type = if event_type.is_empty() { "message".to_owned() } else { event_type };
-                    seen.events.push((event_type, data.to_owned(), seen.last_event_id.clone()));
+                    seen.events.push((event_type, data.to_owned(), id.clone()));
                 }
             }
             "event" => value.clone_into(&mut event_type),
             "data" => data = data + value + "\n",
-            "id" if !value.contains('\0') => value.clone_into(&mut seen.last_event_id),
+            "id" if !value.contains('\0') => value.clone_into(&mut id),
             "retry" if !value.is_empty() && value.bytes().all(|digit| digit.is_ascii_digit()) => {
                 seen.retries.push(value.parse().unwrap_or(u64::MAX));
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::harness::token::{SECRET, token};
-use crate::harness::{Meeting, Server, Stream, eventually};
+use crate::harness::{Item, Meeting, Server, Stream, StreamPath, eventually};
 use crate::upgrade::{expect_live, gone};
 
 /// An address of loopback that no other stream has.
@@ -112,4 +112,34 @@ fn a_compressed_stream_comes_again_and_loses_nothing() {
     for stream in &mut plain {
         assert_eq!([stream.next_data(), stream.next_data()], ["one", "two"]);
     }
+}
+
+/// Streams that hyper or TLS has cannot pass: they are asked to come again, and find the listener open.
+fn comes_again(path: StreamPath) {
+    let meeting = Meeting::new();
+    let mut server = meeting.start_on(path);
+    let mut streams: Vec<Stream> = (0..5).map(|_| server.subscribe("a").open()).collect();
+    let first = server.publish("a", "one");
+    streams.iter_mut().for_each(|stream| assert_eq!(stream.next_event().id, first));
+    let mut fresh = server.subscribe("a").open();
+    let Item::Retry(_) = fresh.next_item() else { panic!("no retry: line") };
+    let next = meeting.start_on(path);
+    let second = next.publish("a", "two");
+    for stream in streams.iter_mut().chain([&mut fresh]) {
+        let asked = stream.next_event();
+        assert_eq!((asked.event_type.as_str(), asked.json()["reason"].as_str()), ("sse.reconnect", Some("drain")));
+        let mut again = next.subscribe("a").last_event_id(stream.last_event_id()).open();
+        assert_eq!(again.next_event().id, second, "what was published meanwhile");
+    }
+    gone(&mut server);
+}
+
+#[test]
+fn encrypted_streams_come_again_and_lose_nothing() {
+    comes_again(StreamPath::Tls);
+}
+
+#[test]
+fn streams_of_http2_come_again_and_lose_nothing() {
+    comes_again(StreamPath::Http2);
 }

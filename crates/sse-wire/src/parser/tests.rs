@@ -130,3 +130,12 @@ fn an_idle_parser_holds_little() {
     let held = parser.line.capacity() + parser.block.data.capacity() + parser.block.event_type.capacity();
     assert!(held <= 3 * KEPT_CAPACITY, "{held}");
 }
+
+#[test]
+fn the_id_of_an_event_that_is_not_complete_does_not_count() {
+    let last = |stream: &str| parse_pieces([stream.as_bytes()]).1;
+    assert_eq!(last("id: 1\ndata: a\n\nid: 2\ndata: b\n"), "1");
+    assert_eq!(last("id: 1\ndata: a\n\nid: 2\n"), "1");
+    assert_eq!(last("id: 1\ndata: a\n\nid: 2\n\n"), "2", "an id alone counts");
+    assert_eq!(last("id: 1\n\nid\n\n"), "");
+}

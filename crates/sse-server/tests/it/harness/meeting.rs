@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Launch, Server};
+use super::{Launch, Server, StreamPath};
 
 /// Where servers that succeed each other meet. Paths of such sockets are short.
 pub(crate) struct Meeting(tempfile::TempDir);
@@ -21,7 +21,16 @@ impl Meeting {
     }
 
     pub(crate) fn launch(&self, flags: &[&str]) -> Launch {
-        Launch::new(&[&["--upgrade-socket", &self.path(), "--drain-window", "2s"], flags].concat())
+        Launch::new(&[&self.flags().each_ref().map(String::as_str), flags].concat())
+    }
+
+    /// A server whose streams take this path.
+    pub(crate) fn start_on(&self, path: StreamPath) -> Server {
+        path.start(&self.flags().each_ref().map(String::as_str))
+    }
+
+    fn flags(&self) -> [String; 4] {
+        ["--upgrade-socket".to_owned(), self.path(), "--drain-window".to_owned(), "2s".to_owned()]
     }
 
     pub(crate) fn start(&self, flags: &[&str]) -> Server {

@@ -112,6 +112,11 @@ impl Stream {
         text
     }
 
+    /// What a browser would come back with.
+    pub(crate) fn last_event_id(&self) -> &str {
+        self.parser.last_event_id()
+    }
+
     /// The next event, whatever comes between.
     #[track_caller]
     pub(crate) fn next_event(&mut self) -> Event {
