@@ -125,6 +125,7 @@ export class Connection {
     const parser = new Parser(
       (type, data, id) => this.#event(type, data, id),
       (ms) => (this.#retryMs = Math.min(ms, RETRY_MS_MAX)),
+      (id) => this.#position(id),
     );
     const reader = body.getReader();
     const decoder = new TextDecoder();
@@ -152,6 +153,17 @@ export class Connection {
     const previous = this.lastEventId;
     if (id !== undefined) this.lastEventId = id === "" ? undefined : id;
     this.#tell({ kind: "event", event: { type, data, id: this.lastEventId ?? "" }, previous });
+  }
+
+  /**
+   * Where the stream stands, without an event: a stream that is cut before its first one goes on from there.
+   *
+   * @param {string} id
+   */
+  #position(id) {
+    if (this.#closed) return;
+    this.lastEventId = id === "" ? undefined : id;
+    this.#tell({ kind: "position", id: this.lastEventId });
   }
 
   #end() {

@@ -7,6 +7,8 @@ export type Message =
   | { kind: "alive" }
   /** `previous` is the id before it, so that nobody takes an event for the next one that is not. */
   | { kind: "event"; event: StreamEvent; previous: string | undefined }
+  /** Where the stream stands, without an event. */
+  | { kind: "position"; id: string | undefined }
   | { kind: "lost"; gap: Gap }
   | { kind: "interrupted"; failure: Failure & { retryInMs: number } }
   | { kind: "ended" };

@@ -7,6 +7,7 @@ const EVENT_CHARS_MAX = 64 << 20;
 export class Parser {
   #onEvent;
   #onRetry;
+  #onPosition;
   /** What came of a line that has not ended. */
   #line = "";
   /** The last piece ended with a CR: an LF at the start of the next belongs to it. */
@@ -19,14 +20,17 @@ export class Parser {
   #id;
 
   /**
-   * `onEvent` gets each event, with its id if it has one of its own; `onRetry` gets milliseconds.
+   * `onEvent` gets each event, with its id if it has one of its own; `onRetry` gets milliseconds; `onPosition` gets an id that comes
+   * without an event.
    *
    * @param {(type: string, data: string, id: string | undefined) => void} onEvent
    * @param {(ms: number) => void} onRetry
+   * @param {(id: string) => void} onPosition
    */
-  constructor(onEvent, onRetry) {
+  constructor(onEvent, onRetry, onPosition) {
     this.#onEvent = onEvent;
     this.#onRetry = onRetry;
+    this.#onPosition = onPosition;
   }
 
   /**
@@ -69,9 +73,9 @@ export class Parser {
   #dispatch() {
     const [type, data, id] = [this.#type, this.#data, this.#id];
     [this.#type, this.#data, this.#chars] = ["", [], 0];
-    // Without data it is none, as a heartbeat is; an id by itself, which the server never sends, is the next event's.
-    if (data.length === 0) return;
     this.#id = undefined;
-    this.#onEvent(type || "message", data.join("\n"), id);
+    // Without data it is no event, as a heartbeat is none.
+    if (data.length > 0) this.#onEvent(type || "message", data.join("\n"), id);
+    else if (id !== undefined) this.#onPosition(id);
   }
 }

@@ -237,6 +237,8 @@ export class SharedConnection {
       this.#more = isWithoutId(message) ? this.#more + 1 : 0;
       this.lastEventId = message.event.id || undefined;
     }
+    // A tab that has seen events learns from the next one that it misses some.
+    if (message.kind === "position") this.lastEventId ??= message.id;
     if (message.kind === "open") this.#isOpen = true;
     if (message.kind === "interrupted") this.#isOpen = false;
     if (message.kind === "ended") this.close();

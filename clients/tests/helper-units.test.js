@@ -19,12 +19,17 @@ describe("The parser", () => {
     ["message", "a\nb", undefined],
     ["message", "keeps no id", undefined],
     ["message", "end", undefined],
-    ["message", "seven", "7"],
+    ["position", "7"],
+    ["message", "seven", undefined],
   ];
 
   function parse(pieces) {
     const seen = [];
-    const parser = new Parser((...event) => seen.push(event), (ms) => seen.push(["retry", ms]));
+    const parser = new Parser(
+      (...event) => seen.push(event),
+      (ms) => seen.push(["retry", ms]),
+      (id) => seen.push(["position", id]),
+    );
     const decoder = new TextDecoder();
     for (const piece of pieces) parser.push(decoder.decode(piece, { stream: true }));
     return seen;
@@ -39,10 +44,10 @@ describe("The parser", () => {
   });
 
   it("gives up on an event without an end", () => {
-    const parser = new Parser(assert.fail, assert.fail);
+    const parser = new Parser(assert.fail, assert.fail, assert.fail);
     const line = `data: ${"x".repeat(1 << 20)}\n`;
     assert.throws(() => Array.from({ length: 65 }, () => parser.push(line)), RangeError);
-    const endless = new Parser(assert.fail, assert.fail);
+    const endless = new Parser(assert.fail, assert.fail, assert.fail);
     assert.throws(() => Array.from({ length: 65 }, () => endless.push("x".repeat(1 << 20))), RangeError);
   });
 });
@@ -101,6 +106,17 @@ describe("The helper", () => {
     const page = (response) => response.writeHead(200, { "Content-Type": "text/html" }).end("data: x\n\n");
     const { events, interrupted } = await against(page, {}, ({ interrupted }) => interrupted.length === 1);
     assert.deepEqual([events, interrupted[0].reason], [[], "no event stream"]);
+  });
+
+  it("comes back with where the stream began", async () => {
+    const asked = [];
+    const cut = (response, count, request) => {
+      asked.push(new URL(request.url, "http://localhost").searchParams.get("lastEventID"));
+      streams(response, count === 0 ? "retry: 5\n\nid: e-7\n\n" : "retry: 5\n\nid: e-8\ndata: missed\n\n");
+      if (count === 0) response.end();
+    };
+    const { events } = await against(cut, {}, ({ events }) => events.length === 1);
+    assert.deepEqual([asked, events], [[null, "e-7"], [{ type: "message", data: "missed", id: "e-8" }]]);
   });
 
   it("leaves a stream on which nothing comes", async () => {
