@@ -23,6 +23,8 @@ mod fuzz_tests;
 mod idempotency;
 mod mercure;
 mod origin;
+#[cfg(test)]
+mod panic_tests;
 mod problem;
 mod publish;
 mod query;
@@ -90,6 +92,8 @@ async fn route(app: &Arc<App>, carrier: &Carrier, request: Request<Incoming>) ->
         let detail = format!("the target has {target_len} bytes, more than {bytes_max}");
         return Err(Problem::new(StatusCode::URI_TOO_LONG, "uri_too_long", detail));
     }
+    #[cfg(test)]
+    assert_ne!(request.uri().path(), panic_tests::PATH, "on purpose");
     origin::check_host(&request, &app.config())?;
     let client = app.limits.client(carrier.remote_addr(), request.headers()).ip();
     match Route::parse(request.uri().path())? {
@@ -129,9 +133,10 @@ fn preflight<B>(app: &App, request: &Request<B>, methods: &'static str) -> Respo
     response
 }
 
-/// 200 with a JSON document.
+/// 200 with a JSON document, and the end of a line for terminals.
 pub(crate) fn json(document: &impl serde::Serialize) -> Response<ReplyBody> {
-    let body = serde_json::to_vec(document).expect("the answers' types have a JSON form");
+    let mut body = serde_json::to_vec(document).expect("the answers' types have a JSON form");
+    body.push(b'\n');
     let mut response = Response::new(full(body));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -131,7 +131,7 @@ impl Problem {
         response
     }
 
-    /// The body: the document as JSON.
+    /// The body: the document as JSON, and the end of a line for terminals.
     fn document(&self) -> Vec<u8> {
         #[derive(Serialize)]
         struct Document<'a> {
@@ -147,7 +147,9 @@ impl Problem {
         let Refusal { status, reason, detail, field, published, .. } = &*self.0;
         let title = status.canonical_reason().unwrap_or("Error");
         let document = Document { title, status: status.as_u16(), reason, detail, field: *field, published };
-        serde_json::to_vec(&document).expect("a document of strings and numbers has a JSON form")
+        let mut text = serde_json::to_vec(&document).expect("a document of strings and numbers has a JSON form");
+        text.push(b'\n');
+        text
     }
 }
 

@@ -7,7 +7,7 @@ use crate::harness::frames::{
     DATA, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, SETTINGS, WINDOW_UPDATE, field, frame, request,
 };
 use crate::harness::gunzip::Gunzip;
-use crate::harness::{Server, within};
+use crate::harness::{Server, event_ids, within};
 
 const INITIAL_WINDOW: u16 = 4;
 const WINDOW_BYTES: u32 = 1000;
@@ -94,8 +94,7 @@ impl Follower {
     #[track_caller]
     fn expect(&self, ids: &[String]) {
         let text = std::str::from_utf8(&self.text).unwrap();
-        let told: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
-        assert_eq!(told, ids);
+        assert_eq!(event_ids(text), ids);
         self.gunzip.expect_end();
     }
 }

@@ -26,7 +26,7 @@ pub(crate) use publisher::ids;
 pub(crate) use reply::{Head, Reply};
 pub(crate) use request::Request;
 pub(crate) use server::{Launch, Server, Sockets};
-pub(crate) use stream::{Event, Item, Stream};
+pub(crate) use stream::{Event, Item, Stream, event_ids};
 
 /// How long any fact may take to come true. It is reached only by a test that fails, so it is generous: the machine may
 /// be busy with other things.

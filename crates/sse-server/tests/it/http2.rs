@@ -6,7 +6,7 @@ use crate::harness::frames::{
     ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, Frames, GOAWAY, HEADERS, PING, PREFACE, PRIORITY,
     RST_STREAM, SETTINGS, WINDOW_UPDATE, field, frame, request,
 };
-use crate::harness::{Connection, DEADLINE, Server, within};
+use crate::harness::{Connection, DEADLINE, Server, event_ids, within};
 
 /// Settings that a client may send.
 const INITIAL_WINDOW: u16 = 4;
@@ -291,8 +291,7 @@ fn what_a_slow_client_has_not_read_comes_in_few_frames() {
         text.push_str(std::str::from_utf8(&client.next_of(DATA).payload).unwrap());
         frames += 1;
     }
-    let told: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
-    assert_eq!(told, ids);
+    assert_eq!(event_ids(&text), ids);
     assert!(frames < 30, "{frames} frames for {} bytes", text.len());
 }
 

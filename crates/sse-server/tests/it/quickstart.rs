@@ -31,7 +31,7 @@ fn what_is_published_is_acknowledged_with_its_id(path: StreamPath) {
     assert_eq!(reply.status(), 200);
     assert_eq!(reply.field("content-type"), Some("application/json"));
     let id = reply.json()["id"].as_str().unwrap().to_owned();
-    assert_eq!(reply.text(), format!(r#"{{"id":"{id}","durability":"memory"}}"#));
+    assert_eq!(reply.text(), format!("{{\"id\":\"{id}\",\"durability\":\"memory\"}}\n"));
 
     let (epoch, sequence) = id.split_once('-').unwrap();
     assert_eq!((epoch.len(), sequence), (8, "0000000000000001"));

@@ -42,6 +42,12 @@ pub(crate) struct Event {
     pub(crate) data: String,
 }
 
+/// The ids of the events in a stream's text: where it begins is none.
+pub(crate) fn event_ids(text: &str) -> Vec<&str> {
+    let events = text.split("\n\n").filter(|block| block.contains("data: "));
+    events.filter_map(|event| event.lines().find_map(|line| line.strip_prefix("id: "))).collect()
+}
+
 impl Event {
     /// The data as JSON.
     #[track_caller]
