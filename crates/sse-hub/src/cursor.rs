@@ -189,6 +189,7 @@ mod tests {
             let cursor = Cursor { epoch, sequence };
             assert_eq!(Cursor::parse(&cursor.to_string()), Some(cursor));
             assert_eq!(cursor.to_string().len(), Cursor::TEXT_LEN);
+            assert!(cursor.to_string().starts_with(epoch.as_str()) && epoch.as_str().len() == 8);
         }
     }
 

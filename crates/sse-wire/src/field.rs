@@ -141,4 +141,14 @@ mod tests {
             assert_eq!(EventType::parse(text).is_err(), expected.is_some(), "{text:?}");
         }
     }
+
+    #[test]
+    fn an_error_names_its_field() {
+        for (field, name) in
+            [(Field::Id, "id"), (Field::Type, "type"), (Field::Comment, "comment"), (Field::Data, "data")]
+        {
+            let text = FieldError::LineBreak { field, at_byte: 0 }.to_string();
+            assert!(text.contains(name), "{text}");
+        }
+    }
 }

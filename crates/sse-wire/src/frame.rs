@@ -283,6 +283,7 @@ mod tests {
     fn comments_and_retry_stand_alone() {
         assert_eq!(Frame::comment("ping").unwrap().text_bytes(), b": ping\n\n");
         assert_eq!(Frame::retry(Duration::from_secs(3)).chunk().as_ref(), b"d\r\nretry: 3000\n\n\r\n");
+        assert_eq!(Frame::comment("ping").unwrap().chunk().as_ref(), b"8\r\n: ping\n\n\r\n");
         assert_eq!(Frame::id(&EventId::parse("a-7").unwrap()).chunk().as_ref(), b"9\r\nid: a-7\n\n\r\n");
         assert!(Frame::comment("a\nb").is_err());
         assert!(Event::new("").with_comment("a\rb").is_err());

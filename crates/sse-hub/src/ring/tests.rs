@@ -110,3 +110,40 @@ fn a_floor_it_began_with_is_no_loss_of_its_own() {
     }
     assert_eq!((ring.floor(), ring.dropped_up_to()), (Floor { sequence: 8, exact: true }, 8));
 }
+
+#[test]
+fn an_entry_costs_its_chunk_its_places_and_its_ids() {
+    let id = EventId::parse("abcd").unwrap();
+    assert_eq!(Entry::cost(100, 1, None), 100 + ENTRY_OVERHEAD);
+    assert_eq!(Entry::cost(100, 3, Some(&id)), 100 + 3 * ENTRY_OVERHEAD + 4 * 4);
+}
+
+#[test]
+fn entries_remember_when_they_came() {
+    let (bounds, budget) = (bounds(10), Budget::new(1 << 20));
+    let mut ring = ring(&[1], &bounds, &budget);
+    ring.push(entry(2, None), 7, &bounds, &budget);
+    assert_eq!(ring.after(0).map(Entry::tick).collect::<Vec<_>>(), [0, 7]);
+}
+
+#[test]
+fn what_fills_the_bytes_exactly_is_kept() {
+    let budget = Budget::new(1 << 20);
+    let len = entry(1, None).frame.chunk().len();
+    let exact = RingBounds { bytes_max: 2 * len, ..bounds(10) };
+    assert_eq!(sequences(&ring(&[1, 2], &exact, &budget), 0), [1, 2]);
+    let short = RingBounds { bytes_max: 2 * len - 1, ..bounds(10) };
+    assert_eq!(sequences(&ring(&[1, 2], &short, &budget), 0), [2]);
+}
+
+#[test]
+fn lags_add_up_and_a_loss_stays_one() {
+    let lag = |frames, lost| Lag { frames, bytes: frames as u64 * 10, lost };
+    let sum = |mut first: Lag, second| {
+        first += second;
+        first
+    };
+    assert_eq!(sum(lag(1, false), lag(2, true)), lag(3, true));
+    assert_eq!(sum(lag(1, true), lag(2, false)), lag(3, true));
+    assert_eq!(sum(lag(1, false), lag(2, false)), lag(3, false));
+}

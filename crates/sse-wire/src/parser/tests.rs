@@ -139,3 +139,14 @@ fn the_id_of_an_event_that_is_not_complete_does_not_count() {
     assert_eq!(last("id: 1\ndata: a\n\nid: 2\n\n"), "2", "an id alone counts");
     assert_eq!(last("id: 1\n\nid\n\n"), "");
 }
+
+#[test]
+fn an_event_may_have_exactly_its_bound() {
+    let mut parser = Parser::new(8);
+    let mut events = 0;
+    parser.feed(b"data: ab\n\n", |_| events += 1).unwrap();
+    assert_eq!(events, 1);
+    let too_large = ParseError::EventTooLarge { event_bytes_max: 8 };
+    assert_eq!(parser.feed(b"data: abc\n\n", |_| events += 1), Err(too_large));
+    assert_eq!(events, 1);
+}
