@@ -1,6 +1,8 @@
 //! Writers that send to many streams by one system call, and those that call for each: nobody can tell, but for the CPU.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::harness::{Server, Stream};
 
@@ -53,5 +55,41 @@ fn everybody_gets_everything(server: &Server) {
     }
     for stream in &mut sleepers {
         (0..EVENTS).for_each(|event| assert_eq!(stream.next_data(), text(event)));
+    }
+}
+
+/// Rounds to many streams take turns with everything else: who leaves between two turns takes nobody along.
+#[test]
+fn who_leaves_within_a_round_takes_nobody_along() {
+    const STAY: usize = 300;
+    let server = start("auto");
+    let open = |count: usize| (0..count).map(|_| server.subscribe("a").open()).collect::<Vec<Stream>>();
+    let (mut leave, mut stay) = (Vec::new(), Vec::new());
+    // One after the other, so that they lie among each other in the writer's lists.
+    for _ in 0..STAY {
+        stay.extend(open(1));
+        leave.extend(open(1));
+    }
+    let done = AtomicBool::new(false);
+    let ids = std::thread::scope(|scope| {
+        let leaving = scope.spawn(|| {
+            for stream in leave {
+                drop(stream);
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        let mut ids = Vec::new();
+        while !done.load(Ordering::Relaxed) {
+            ids.push(server.publish("a", "x"));
+        }
+        leaving.join().unwrap();
+        ids
+    });
+    let last = server.publish("a", "for all who stayed");
+    for stream in &mut stay {
+        for id in ids.iter().chain([&last]) {
+            assert_eq!(&stream.next_event().id, id);
+        }
     }
 }

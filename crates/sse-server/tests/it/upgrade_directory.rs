@@ -133,6 +133,19 @@ fn the_old_process_goes_on_with_its_log_if_the_new_one_stops_at_any_step() {
     assert_eq!(again.publish("a", "one more")[..8], ids[0][..8], "every promise was kept by a sync");
 }
 
+/// What an interval promises a crash may break: then another epoch begins, after a switch that was called off as well.
+#[test]
+fn an_upgrade_that_failed_leaves_the_log_in_use() {
+    let place = Place::new();
+    let mut server = place.start(&["--durability", "interval"]);
+    let mut stream = server.subscribe("a").open();
+    drop(place.talk(3));
+    let id = expect_live(&server, "a", &mut stream, "after the switch");
+    server.kill();
+    let again = place.start(&["--durability", "interval"]);
+    assert_ne!(again.publish("a", "after the crash")[..8], id[..8]);
+}
+
 #[test]
 fn a_successor_that_is_too_slow_does_not_get_the_log() {
     let place = Place::new();
