@@ -147,3 +147,49 @@ fn lags_add_up_and_a_loss_stays_one() {
     assert_eq!(sum(lag(1, true), lag(2, false)), lag(3, true));
     assert_eq!(sum(lag(1, false), lag(2, false)), lag(3, false));
 }
+
+#[test]
+fn a_lag_says_that_frames_are_lost() {
+    let budget = Budget::new(1 << 20);
+    let mut ring = ring(&[1, 2, 3, 4], &bounds(2), &budget);
+    assert!(ring.lag(1).lost && !ring.lag(2).lost && !ring.lag(4).lost);
+    while ring.drop_oldest(&budget) {}
+    assert!(ring.lag(1).lost && !ring.lag(4).lost);
+}
+
+#[test]
+fn an_empty_ring_gives_its_memory_back() {
+    let budget = Budget::new(1 << 20);
+    let mut ring = ring(&[1, 2], &bounds(2), &budget);
+    ring.shrink();
+    assert!(ring.entries.capacity() > 0, "not while it keeps something");
+    while ring.drop_oldest(&budget) {}
+    ring.shrink();
+    assert_eq!(ring.entries.capacity(), 0);
+}
+
+#[test]
+fn the_rate_is_that_of_the_last_ten_seconds() {
+    let rate = |frames_max: usize, ticks: &[u32]| {
+        let (bounds, budget) = (bounds(frames_max), Budget::new(1 << 20));
+        let mut ring = Ring::new(Floor::default());
+        for (index, &tick) in ticks.iter().enumerate() {
+            let entry = entry(index as u64 + 1, None);
+            assert!(budget.charge(Entry::cost(entry.frame.chunk().len(), 1, None)));
+            ring.push(entry, tick, &bounds, &budget);
+        }
+        (ring.frames_per_second(20) * 1000.0).round()
+    };
+    assert_eq!(rate(10, &[10, 11, 20]), 200.0);
+    assert_eq!(rate(2, &[18, 19, 20]), 1000.0, "what was dropped may have been within them");
+}
+
+#[test]
+fn the_first_use_of_an_id_is_known() {
+    let (bounds, budget) = (bounds(10), Budget::new(1 << 20));
+    let mut ring = ring(&[1], &bounds, &budget);
+    ring.push(entry(5, Some("x")), 0, &bounds, &budget);
+    ring.push(entry(6, Some("x")), 0, &bounds, &budget);
+    let first_use = |id: &str| ring.first_use(&EventId::parse(id).unwrap());
+    assert_eq!((first_use("x"), first_use("y")), (Some(5), None));
+}
