@@ -60,6 +60,7 @@ mod tokens;
 mod topics;
 mod tracer;
 mod unheard;
+mod unscraped;
 mod upgrades;
 pub mod usage;
 mod waiting;
@@ -170,6 +171,7 @@ const ROWS: &[Row] = &[
     Row { name: "upgrade", fault: "either process is killed during an upgrade", run: switch_kills::anywhere, broken_by: &[] },
     Row { name: "K5", fault: "settings that change under load, good ones and bad ones", run: reloading::goes_well, broken_by: &[] },
     Row { name: "L1", fault: "very many topics, and strangers' words", run: scrapers::series_are_bounded, broken_by: &[] },
+    Row { name: "L2", fault: "nobody asks for metrics", run: unscraped::memory_is_flat, broken_by: &[] },
     Row { name: "L3", fault: "50 scrapers that do not read", run: scrapers::slow_scrapers, broken_by: &[] },
     Row { name: "L6", fault: "nobody reads the log", run: unheard::is_no_ones_trouble, broken_by: &["--log-level=error"] },
     Row { name: "profile", fault: "a profile is taken while events go out", run: profiled::shows_the_fan_out, broken_by: &[] },

@@ -4,7 +4,7 @@
 //! also samples the server, and one with bursts and slow readers. Both verify every stream. Meanwhile there is a fault now and then,
 //! at random from a seed.
 
-mod slope;
+pub mod slope;
 mod trouble;
 mod verdict;
 
