@@ -173,7 +173,7 @@ impl EventLog {
         if let Some(committer) = hub.committer() {
             let sync_every = (hub.durability() == Durability::Interval).then_some(config.sync_interval);
             let keeper = Keeper::new(committer, log.clone(), sync_every, is_full.clone(), pulse.clone(), orders);
-            let run = move || if is_lent { keeper.run_once(&is_ours) } else { keeper.run() };
+            let run = move || if is_lent { keeper.run_if_ours(&is_ours) } else { keeper.run() };
             threads.committer = Some(vitals.spawn("log".to_owned(), run)?);
         }
         threads.readers = start_readers(hub, vitals)?;

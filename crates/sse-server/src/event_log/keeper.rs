@@ -85,7 +85,7 @@ impl Keeper {
     }
 
     /// Waits until a log that was taken over is this process's, and keeps it then.
-    pub(super) fn run_once(self, is_ours: &Receiver<()>) {
+    pub(super) fn run_if_ours(self, is_ours: &Receiver<()>) {
         if is_ours.recv().is_err() {
             return;
         }
