@@ -16,7 +16,7 @@ pub(crate) fn gone(server: &mut Server) {
 }
 
 #[track_caller]
-pub(crate) fn sequence(id: &str) -> u64 {
+fn sequence(id: &str) -> u64 {
     id.rsplit_once('-').unwrap().1.parse().unwrap()
 }
 
@@ -27,6 +27,17 @@ pub(crate) fn expect_live(server: &Server, topic: &str, stream: &mut Stream, dat
     let event = stream.next_event();
     assert_eq!((event.data.as_str(), &event.id), (data, &id));
     id
+}
+
+/// All of topic `a` get what is published now, whose id is the next one after `last`.
+#[track_caller]
+pub(crate) fn expect_on(server: &Server, streams: &mut [Stream], last: &str, data: &str) {
+    let id = server.publish("a", data);
+    assert_eq!((&id[..8], sequence(&id)), (&last[..8], sequence(last) + 1), "ids go on");
+    for stream in streams {
+        let event = stream.next_event();
+        assert_eq!((event.data.as_str(), &event.id), (data, &id));
+    }
 }
 
 #[test]
@@ -44,12 +55,7 @@ fn streams_and_history_go_on_in_another_process() {
         gone(&mut server);
         server = next;
         let data = format!("round {round}");
-        let id = server.publish("a", &data);
-        assert_eq!((&id[..8], sequence(&id)), (&first[..8], sequence(&last) + 1), "ids go on");
-        for stream in &mut streams {
-            let event = stream.next_event();
-            assert_eq!((event.data.as_str(), &event.id), (data.as_str(), &id));
-        }
+        expect_on(&server, &mut streams, &last, &data);
         last = expect_live(&server, "b", &mut other, &data);
     }
     assert_eq!(server.metric("sse_connections_active"), Some(4.0));

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::harness::{DataDir, Meeting, Server, Stream, Talk, eventually};
-use crate::upgrade::{expect_live, gone, sequence};
+use crate::upgrade::{expect_live, expect_on, gone};
 
 /// A meeting of servers whose events are in the same directory.
 struct Place {
@@ -53,12 +53,7 @@ fn goes_on_in_another_process(durability: &str) {
         gone(&mut server);
         server = next;
         let data = format!("round {round}");
-        let id = server.publish("a", &data);
-        assert_eq!((&id[..8], sequence(&id)), (&first[..8], sequence(&last) + 1), "ids go on");
-        for stream in &mut streams {
-            let event = stream.next_event();
-            assert_eq!((event.data.as_str(), &event.id), (data.as_str(), &id));
-        }
+        expect_on(&server, &mut streams, &last, &data);
         last = expect_live(&server, "b", &mut other, &data);
     }
     expect_live(&server, "c", &mut quiet, "the first for it");
