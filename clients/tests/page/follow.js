@@ -21,6 +21,7 @@ const clients = {
   /** The package for those who need headers or another method. */
   fetchEventSource(url, _types, tell, token) {
     const control = new AbortController();
+    let hasId = false;
     const done = fetchEventSource(url, {
       signal: control.signal,
       headers: token ? { Authorization: `Bearer ${token}` } : {},
@@ -29,8 +30,13 @@ const clients = {
         if (response.status !== 200) throw new Error(`status ${response.status}`);
         tell("open");
       },
-      // It passes blocks without data on as well, such as the `retry:` line and heartbeats: those have no id.
-      onmessage: ({ event, data, id }) => id && tell("event", { type: event || "message", data, id }),
+      // It passes blocks without data on as well, such as the `retry:` line and heartbeats, which have no id, and where a stream
+      // begins, which is its first id.
+      onmessage: ({ event, data, id }) => {
+        const isBlock = id === "" || (!hasId && data === "");
+        hasId ||= id !== "";
+        if (!isBlock) tell("event", { type: event || "message", data, id });
+      },
     });
     done.then(() => tell("closed"));
     return { close: () => control.abort() };

@@ -31,7 +31,11 @@ def follow(client, url, token=None):
                         retry = event.retry / 1000
                         if not event.data:
                             continue
+                    # Where the stream begins comes without data, and is handed out as an event all the same.
+                    is_position = not last_id and not event.data
                     last_id = event.id
+                    if is_position:
+                        continue
                     tell("event", {"type": event.event, "data": event.data, "id": event.id})
         except httpx.TransportError:
             pass
