@@ -18,6 +18,10 @@ const EXIT_START_FAILED: u8 = 1;
 /// How long the last words may take.
 const COMPLAINT_MAX: Duration = Duration::from_secs(1);
 
+/// Files are looked at every second, each time by the helping thread that has waited longest: if all were kept for longer than some
+/// looks take, those that a moment's rush has brought would never go.
+const HELPER_KEPT: Duration = Duration::from_millis(1_500);
+
 fn main() -> ExitCode {
     memory::set_up();
     let sockets = match Inherited::take().context("taking the sockets of the service manager") {
@@ -77,7 +81,11 @@ fn serve(config: Config, sockets: Inherited, reloader: Reloader) -> anyhow::Resu
     raise_descriptor_limit();
     let metrics = install_metrics()?;
     logging::report_panics();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_keep_alive(HELPER_KEPT)
+        .build()
+        .context("starting the runtime")?;
     let served = runtime.block_on(async {
         let ready_file = config.ready_file.clone();
         let upgrade_socket = config.upgrade_socket.clone();
