@@ -6,11 +6,14 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use serde_json::Value;
 
 use crate::{program, tools, workspace};
 
 const VERSION: &str = "27.1.0";
+/// What a test under a mutant may take of addresses: one that never stops collecting ends by itself, and not the machine.
+const ADDRESSES_MAX: u64 = 10 << 30;
 /// Of the mutants that build, so many in a hundred have to be noticed.
 const CAUGHT_MIN: f64 = 90.0;
 
@@ -69,6 +72,8 @@ pub fn run(args: Args) -> Result<()> {
     if let Some(unknown) = args.parts.iter().find(|name| PARTS.iter().all(|part| part.name != **name)) {
         bail!("there is no part {unknown}: {}", PARTS.iter().map(|part| part.name).collect::<Vec<_>>().join(", "));
     }
+    setrlimit(Resource::As, Rlimit { current: Some(ADDRESSES_MAX), maximum: Some(ADDRESSES_MAX) })
+        .context("bounding the memory of what this starts")?;
     let (mut caught, mut tried) = (0, 0);
     for part in PARTS.iter().filter(is_wanted) {
         let outcome = part.run(args.shard.as_deref())?;
@@ -119,6 +124,8 @@ impl Part {
         fs::create_dir_all(&out).with_context(|| format!("creating {}", out.display()))?;
         let mut cargo = workspace::cargo(&["mutants", "--package", self.package, "--jobs", "1", "--no-shuffle"]);
         cargo.env("PATH", path_with_tools()?).args(["--timeout", "120", "--colors", "never", "--output"]).arg(&out);
+        // Each mutant is built and linked anew, which takes less without what debuggers read.
+        cargo.env("CARGO_PROFILE_DEV_DEBUG", "none");
         self.files.iter().for_each(|file| _ = cargo.args(["--file", file]));
         shard.into_iter().for_each(|shard| _ = cargo.args(["--shard", shard]));
         // What is given behind goes to `cargo test`; names of tests stand behind another such mark.

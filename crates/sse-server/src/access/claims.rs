@@ -206,3 +206,6 @@ impl Token {
         !is_over && !is_early
     }
 }
+
+#[cfg(test)]
+mod tests;

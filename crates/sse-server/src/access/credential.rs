@@ -99,6 +99,7 @@ mod tests {
     use hyper::header::HeaderValue;
 
     use super::*;
+    use crate::config::WebOrigin;
 
     fn found(fields: &[(&'static str, &'static str)], query: Option<&str>) -> Result<Option<String>, AccessError> {
         let mut request = Request::new(());
@@ -143,6 +144,28 @@ mod tests {
             ("about:blank", None),
         ] {
             assert_eq!(origin_of(url), origin, "{url}");
+        }
+    }
+    #[test]
+    fn a_cookie_writes_only_for_pages_that_are_let_in() {
+        let origins = [OriginPattern::Plain(WebOrigin::Exact("https://a.test".into()))];
+        let may = |method: Method, field: Option<(&'static str, &'static str)>| {
+            let mut request = Request::new(());
+            *request.method_mut() = method;
+            if let Some((name, value)) = field {
+                request.headers_mut().append(name, HeaderValue::from_static(value));
+            }
+            may_write_with_cookie(&request, &origins)
+        };
+        for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
+            assert!(may(method.clone(), None) && may(method, Some(("origin", "https://b.test"))));
+        }
+        for method in [Method::POST, Method::DELETE, Method::PUT] {
+            assert!(!may(method.clone(), None), "{method}");
+            assert!(may(method.clone(), Some(("origin", "https://a.test"))), "{method}");
+            assert!(!may(method.clone(), Some(("origin", "https://b.test"))), "{method}");
+            assert!(may(method.clone(), Some(("referer", "https://a.test/page"))), "{method}");
+            assert!(!may(method.clone(), Some(("referer", "https://b.test/https://a.test"))), "{method}");
         }
     }
 }

@@ -188,3 +188,6 @@ impl std::fmt::Debug for VerifyKey {
         write!(f, "VerifyKey({:?}, hidden)", self.alg)
     }
 }
+
+#[cfg(test)]
+mod tests;

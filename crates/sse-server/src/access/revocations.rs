@@ -228,4 +228,73 @@ mod tests {
         assert!(add(REVOCATIONS_MAX, end + LEEWAY * 2).is_ok());
         assert_eq!(revocations.table.read().len(), 1);
     }
+    #[test]
+    fn a_revocation_names_one_thing() {
+        let (id, subject) = (Revoked::Id("a".into()), Revoked::Subject("s".into()));
+        assert_eq!(Revoked::named(Some("a".into()), None), Some(id.clone()));
+        assert_eq!(Revoked::named(None, Some("s".into())), Some(subject.clone()));
+        assert_eq!(Revoked::named(None, None), None);
+        assert_eq!(Revoked::named(Some("a".into()), Some("s".into())), None);
+        assert_eq!((id.name(), id.kind(), subject.name(), subject.kind()), ("a", "jti", "s", "subject"));
+    }
+
+    #[test]
+    fn a_revocation_is_read_as_it_was_written() {
+        let read = |text: &str| serde_json::from_str::<Revocation>(text).ok().and_then(Revocation::read);
+        let end = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        for (revoked, until) in [
+            (Revoked::Id("a".into()), Some(end)),
+            (Revoked::Id("a".into()), None),
+            (Revoked::Subject("s".into()), Some(end)),
+            (Revoked::Subject("s".into()), None),
+        ] {
+            let text = serde_json::to_string(&Revocation::new(revoked.clone(), until)).unwrap();
+            assert_eq!(read(&text), Some((revoked, until)), "{text}");
+        }
+        let far = read(r#"{"jti":"a","expires_at":18446744073709551615}"#);
+        assert_eq!(far, Some((Revoked::Id("a".into()), Some(UNIX_EPOCH + Duration::from_secs(100_000_000_000)))));
+        for wrong in ["{}", r#"{"jti":"a","subject":"s"}"#, r#"{"jti":"a","x":1}"#, r#"{"jti":"a","expires_at":-1}"#] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn changes_are_counted_and_those_that_are_over_not_listed() {
+        let revocations = Revocations::new();
+        let mut changes = revocations.changes();
+        let now = SystemTime::now();
+        assert!(revocations.count() == 0 && !changes.has_changed().unwrap());
+        let (id, subject) = (Revoked::Id("a".into()), Revoked::Subject("s".into()));
+        revocations.add(id.clone(), Some(now), now).unwrap();
+        assert!(changes.has_changed().unwrap());
+        changes.mark_unchanged();
+        revocations.add(subject.clone(), None, now).unwrap();
+        assert!(changes.has_changed().unwrap());
+        assert_eq!(revocations.count(), 2);
+        assert!(revocations.has(&id) && !revocations.has(&Revoked::Id("s".into())));
+        let both = vec![(id.clone(), Some(now)), (subject.clone(), None)];
+        assert_eq!(revocations.list(10, now), (both.clone(), 2));
+        assert_eq!(revocations.list(1, now), (both[..1].to_vec(), 2));
+        // To the second after the leeway.
+        let (last, over) = (now + LEEWAY, now + LEEWAY + Duration::from_secs(1));
+        assert_eq!(revocations.list(10, last), (both, 2));
+        assert_eq!(revocations.list(10, over), (vec![(subject, None)], 1));
+        assert!(revocations.remove(&id));
+        assert_eq!(revocations.count(), 1);
+    }
+
+    #[test]
+    fn the_later_end_counts() {
+        let revocations = Revocations::new();
+        let now = SystemTime::now();
+        let (soon, late) = (now + Duration::from_secs(60), now + Duration::from_secs(120));
+        let of = |ends: &[Option<SystemTime>]| {
+            let revoked = Revoked::Id("a".into());
+            revocations.remove(&revoked);
+            ends.iter().for_each(|until| revocations.add(revoked.clone(), *until, now).unwrap());
+            revocations.list(1, now).0[0].1
+        };
+        assert_eq!((of(&[Some(soon), Some(late)]), of(&[Some(late), Some(soon)])), (Some(late), Some(late)));
+        assert_eq!((of(&[None, Some(late)]), of(&[Some(late), None])), (None, None));
+    }
 }

@@ -230,3 +230,6 @@ impl std::fmt::Debug for Role {
         f.write_str("Role")
     }
 }
+
+#[cfg(test)]
+mod tests;

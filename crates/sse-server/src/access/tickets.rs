@@ -153,6 +153,8 @@ mod tests {
         assert!(tickets.look_at(&first, start).is_some());
         assert_eq!(tickets.redeem(&first, start).map(|ticket| ticket.topics), Some(topics(&["a"])));
         assert!(tickets.redeem(&first, start).is_none() && tickets.look_at(&first, start).is_none());
+        let soon = start + LIFE - Duration::from_millis(1);
+        assert!(tickets.look_at(&second, soon).is_some(), "until its life is over");
         assert!(tickets.look_at(&second, start + LIFE).is_none() && tickets.redeem(&second, start + LIFE).is_none());
         assert_eq!(tickets.kept.lock().topic_bytes, 0);
     }
@@ -176,5 +178,47 @@ mod tests {
         let long = "x".repeat(1024);
         let many = topics(&vec![&*long; TOPIC_BYTES_MAX / 1024]);
         assert_eq!(tickets.issue(token.clone(), many, start + LIFE), Err(TicketError::Full));
+    }
+    #[test]
+    fn another_process_goes_on_with_those_that_count() {
+        let (before, after) = (Tickets::new(LIFE), Tickets::new(LIFE));
+        let start = Instant::now();
+        let issue = |name, now| before.issue(Arc::new(Token::default()), topics(&[name]), now).unwrap();
+        let names = [issue("over", start), issue("used", start + LIFE / 2), issue("three", start + LIFE / 2)];
+        let now = start + LIFE;
+        before.redeem(&names[1], now).unwrap();
+        let all = before.all(now);
+        assert_eq!(all.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>(), [names[2].clone()]);
+        all.into_iter().for_each(|(name, ticket)| after.take_over(name, ticket));
+        assert_eq!(after.kept.lock().topic_bytes, "three".len());
+        assert_eq!(after.redeem(&names[2], now).map(|ticket| ticket.topics), Some(topics(&["three"])));
+        assert!(after.redeem(&names[0], now).is_none() && after.redeem(&names[1], now).is_none());
+        assert_eq!((after.kept.lock().topic_bytes, after.life()), (0, LIFE));
+    }
+
+    #[test]
+    fn a_ticket_taken_over_is_forgotten_in_its_time() {
+        let tickets = Tickets::new(LIFE);
+        let start = Instant::now();
+        let ticket = Ticket { token: Arc::default(), topics: topics(&["a", "bc"]), ends_at: start + LIFE };
+        tickets.take_over("x".into(), ticket);
+        tickets.issue(Arc::default(), topics(&["d"]), start + LIFE).unwrap();
+        let kept = tickets.kept.lock();
+        assert_eq!((kept.tickets.len(), kept.order.len(), kept.topic_bytes), (1, 1, 1));
+    }
+
+    #[test]
+    fn the_bytes_of_topics_may_come_up_to_the_bound() {
+        let tickets = Tickets::new(LIFE);
+        let start = Instant::now();
+        let issue = |count: usize, len: usize| {
+            let name = "x".repeat(len);
+            tickets.issue(Arc::default(), topics(&vec![&*name; count]), start)
+        };
+        issue(TOPIC_BYTES_MAX / 1024 - 1, 1024).unwrap();
+        assert_eq!(issue(1025, 1), Err(TicketError::Full), "one byte too many");
+        issue(1024, 1).unwrap();
+        assert_eq!(issue(1, 1), Err(TicketError::Full));
+        assert_eq!(tickets.kept.lock().topic_bytes, 32 << 20);
     }
 }

@@ -41,3 +41,39 @@ impl Token {
         self.expires_at.map(|end| end.duration_since(now).unwrap_or_default())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selectors<C: FromIterator<Selector>>(texts: &[&str]) -> C {
+        texts.iter().map(|text| Selector::parse(text).unwrap()).collect()
+    }
+
+    #[test]
+    fn it_publishes_to_what_a_selector_matches() {
+        let may = |publish: Option<&[&str]>, topic: &str| {
+            let token = Token { publish: publish.map(selectors), ..Token::default() };
+            token.may_publish(&TopicName::parse(topic).unwrap())
+        };
+        assert!(may(Some(&["*"]), "a") && may(Some(&["a", "b"]), "b") && may(Some(&["/x/{y}"]), "/x/1"));
+        assert!(!may(Some(&["a", "b"]), "c") && !may(Some(&[]), "a") && !may(None, "a"));
+    }
+
+    #[test]
+    fn it_grants_what_its_claim_says() {
+        let grants =
+            |subscribe: Option<&[&str]>| Token { subscribe: subscribe.map(selectors), ..Token::default() }.grants();
+        assert!(matches!(grants(None), Grants::None));
+        assert!(matches!(grants(Some(&["a"])), Grants::Selectors(all) if all.len() == 1));
+    }
+
+    #[test]
+    fn a_stream_lasts_to_its_end() {
+        let now = SystemTime::now();
+        let left = |expires_at| Token { expires_at, ..Token::default() }.life_left(now);
+        assert_eq!(left(None), None);
+        assert_eq!(left(Some(now + Duration::from_secs(5))), Some(Duration::from_secs(5)));
+        assert_eq!(left(Some(now - Duration::from_secs(5))), Some(Duration::ZERO));
+    }
+}
