@@ -20,6 +20,8 @@ mod admin;
 mod app;
 mod arrival;
 mod backplane;
+#[doc(hidden)]
+pub mod bench;
 mod carrier;
 pub mod client;
 mod compression;
