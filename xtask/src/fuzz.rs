@@ -5,6 +5,8 @@
 //! can insert, and hands them to libFuzzer, which bolero carries. New input goes to `target/fuzz`, a crash goes beside
 //! the target, where it is a regression test from then on.
 
+mod kept;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -34,11 +36,17 @@ pub struct Args {
     /// Only those of sse-wire, which build in seconds
     #[arg(long)]
     quick: bool,
+    /// Chooses what the repository keeps of the input that was found, afterwards
+    #[arg(long, conflicts_with = "quick")]
+    keep: bool,
 }
 
 /// Seconds of each target when nothing else is said, and in the long form.
 const SHORT: u32 = 10;
 const LONG: u32 = 60;
+
+/// What no input may take.
+const LIMITS: [&str; 2] = ["-timeout=10", "-rss_limit_mb=2048"];
 
 /// One test function that bolero drives.
 struct Target {
@@ -56,16 +64,16 @@ pub fn run(args: Args) -> Result<()> {
     if args.quick {
         return quick(seconds).map(drop);
     }
-    fuzz(&packages()?, args.target.as_deref().unwrap_or(""), seconds).map(drop)
+    fuzz(&packages()?, args.target.as_deref().unwrap_or(""), seconds, args.keep).map(drop)
 }
 
 /// Fuzzes the targets of `sse-wire`, and counts them: what CI has time to build. The others it runs on random input, with the
 /// tests of their crates.
 pub fn quick(seconds: u32) -> Result<Tally> {
-    fuzz(&[Package { name: "sse-wire".to_owned(), suite: Suite::Test }], "", seconds)
+    fuzz(&[Package { name: "sse-wire".to_owned(), suite: Suite::Test }], "", seconds, false)
 }
 
-fn fuzz(packages: &[Package], wanted: &str, seconds: u32) -> Result<Tally> {
+fn fuzz(packages: &[Package], wanted: &str, seconds: u32, keep: bool) -> Result<Tally> {
     let mut targets = Vec::new();
     for package in packages {
         targets.extend(package.build()?);
@@ -74,9 +82,14 @@ fn fuzz(packages: &[Package], wanted: &str, seconds: u32) -> Result<Tally> {
     ensure!(!targets.is_empty(), "no fuzz target has {wanted:?} in its name");
     let mut failed = Vec::new();
     for target in &targets {
-        if let Err(error) = target.fuzz(seconds) {
-            println!("{error:#}");
-            failed.push(target.name.as_str());
+        let kept = target.fuzz(seconds).and_then(|()| if keep { target.keep().map(Some) } else { Ok(None) });
+        match kept {
+            Ok(Some(files)) => println!("fuzz {}: {files} files are kept", target.name),
+            Ok(None) => (),
+            Err(error) => {
+                println!("{error:#}");
+                failed.push(target.name.as_str());
+            }
         }
     }
     ensure!(failed.is_empty(), "{} of {} targets failed: {}", failed.len(), targets.len(), failed.join(", "));
@@ -200,10 +213,9 @@ fn engine_args(seconds: u32, crashes: &Path, corpora: &[&Path]) -> Result<String
     let mut args = vec![
         format!("-max_total_time={seconds}"),
         format!("-artifact_prefix={}/", crashes.display()),
-        "-timeout=10".to_owned(),
-        "-rss_limit_mb=2048".to_owned(),
         "-print_final_stats=1".to_owned(),
     ];
+    args.extend(LIMITS.map(str::to_owned));
     args.extend(corpora.iter().map(|dir| dir.display().to_string()));
     // bolero splits them at spaces and knows no quoting.
     ensure!(!args.iter().any(|arg| arg.contains(' ')), "fuzzing needs a path to the workspace without spaces");

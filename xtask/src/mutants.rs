@@ -128,12 +128,12 @@ impl Part {
         cargo.env("CARGO_PROFILE_DEV_DEBUG", "none");
         self.files.iter().for_each(|file| _ = cargo.args(["--file", file]));
         shard.into_iter().for_each(|shard| _ = cargo.args(["--shard", shard]));
-        // What is given behind goes to `cargo test`; names of tests stand behind another such mark.
+        // Which programs are built and run, and behind both marks which of their tests.
         let (options, names) =
             self.tests.split_at(self.tests.iter().position(|arg| arg.contains("::")).unwrap_or(self.tests.len()));
-        cargo.arg("--").args(options);
+        options.iter().for_each(|option| _ = cargo.arg(format!("--cargo-arg={option}")));
         if !names.is_empty() {
-            cargo.arg("--").args(names);
+            cargo.args(["--", "--"]).args(names);
         }
         // It fails when some are missed, which is judged below; that it did not get so far shows there, too.
         let _ = program::run(&mut cargo);
