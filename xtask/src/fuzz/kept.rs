@@ -37,13 +37,10 @@ impl Target {
 
     /// Has libFuzzer copy into the first of `corpora` what it needs of them all to reach as much.
     fn merge(&self, work: &Path, corpora: &[&Path]) -> Result<()> {
-        // It starts itself again, with arguments that a test program does not know.
+        // It starts itself again, by the name it was started with, and knows nothing of a test program's arguments.
         let again = work.join("again.sh");
-        let program = self.program.display();
-        let name = &self.name;
-        let script = format!(
-            "#!/bin/sh\nBOLERO_LIBFUZZER_ARGS=\"$*\" exec {program} {name} --exact --nocapture --test-threads=1\n"
-        );
+        let (program, name) = (self.program.display(), &self.name);
+        let script = format!("#!/bin/sh\nexec {program} {name} --exact --nocapture --test-threads=1\n");
         fs::write(&again, script)?;
         fs::set_permissions(&again, fs::Permissions::from_mode(0o755))?;
         let dirs = corpora.iter().map(|dir| dir.display().to_string());

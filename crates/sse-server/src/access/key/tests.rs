@@ -1,6 +1,7 @@
 //! What counts as a key, and what it may be used for.
 
 use aws_lc_rs::hmac;
+use aws_lc_rs::signature::{ECDSA_P521_SHA512_FIXED_SIGNING, KeyPair};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -122,6 +123,10 @@ fn a_key_of_a_set_is_used_in_the_way_of_its_kind() {
         assert!(!saying(jwk, alg), "{jwk} {alg}");
     }
     assert!(saying(&curve("P-256", 32), "ES256") && saying(&ed, "EdDSA"));
+    let point = aws_lc_rs::signature::EcdsaKeyPair::generate(&ECDSA_P521_SHA512_FIXED_SIGNING).unwrap();
+    let (x, y) = point.public_key().as_ref()[1..].split_at(66);
+    let p521 = json!({ "kty": "EC", "crv": "P-521", "x": base64(x), "y": base64(y) });
+    assert!(of_set(&p521).is_some_and(|key| key.is_for("ES512")) && !saying(&p521, "ES256"));
 }
 
 #[test]
@@ -130,8 +135,9 @@ fn a_key_of_a_set_has_the_size_of_its_curve() {
         assert!(of_set(&curve(name, bytes)).is_some(), "{name}");
         assert!(of_set(&curve(name, bytes - 1)).is_none() && of_set(&curve(name, bytes + 1)).is_none(), "{name}");
     }
-    let ed = |bytes| of_set(&json!({ "kty": "OKP", "crv": "Ed25519", "x": base64(&vec![7; bytes]) })).is_some();
-    assert!(ed(32) && !ed(31) && !ed(33));
+    let okp = |crv, bytes| of_set(&json!({ "kty": "OKP", "crv": crv, "x": base64(&vec![7; bytes]) })).is_some();
+    assert!(okp("Ed25519", 32) && !okp("Ed25519", 31) && !okp("Ed25519", 33));
+    assert!(!okp("X25519", 32), "it is for agreeing on keys");
 }
 
 #[test]

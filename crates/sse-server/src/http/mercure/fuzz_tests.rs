@@ -34,12 +34,8 @@ fn forms() {
     bolero::check!().for_each(|input: &[u8]| {
         let body = Bytes::from(text(FORM, input));
         let Ok(publication) = Form::parse(&body).and_then(Form::into_publication) else { return };
-        let mut named = Vec::new();
-        for (name, value) in url::form_urlencoded::parse(&body) {
-            if name == "topic" && !named.contains(&value) {
-                named.push(value);
-            }
-        }
+        let fields = url::form_urlencoded::parse(&body);
+        let named: Vec<_> = fields.filter(|(name, _)| name == "topic").map(|(_, value)| value).collect();
         assert!(!named.is_empty());
         let topics: Vec<&str> = publication.topics().iter().map(|topic| topic.as_str()).collect();
         assert_eq!(topics, named);
