@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::UNIX_EPOCH;
 
+use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -12,6 +13,7 @@ use super::*;
 use crate::config::Command;
 
 const NOW: u64 = 1_700_000_000;
+const SECRET: &str = "a secret of these tests that is long enough";
 
 fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(NOW)
@@ -100,9 +102,28 @@ async fn a_remembered_token_ends_in_its_time() {
     assert_eq!(role.check(&token, &SelectorCache::new(), late).await.unwrap_err(), AccessError::Invalid);
 }
 
+#[tokio::test]
+async fn a_secret_signs_with_its_algorithm_only() {
+    let role = publisher(&[format!("--publisher-jwt-key={SECRET}")], None).unwrap();
+    let token = |alg: &str, secret: &str| {
+        let header = json!({ "alg": alg }).to_string();
+        let signed = format!("{}.{}", base64(header.as_bytes()), base64(b"{}"));
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+        let signature = hmac::sign(&key, signed.as_bytes());
+        format!("{signed}.{}", base64(signature.as_ref()))
+    };
+    let good = token("HS256", SECRET);
+    let first = check(&role, &good).await.unwrap();
+    assert!(Arc::ptr_eq(&first, &role.known(&good).unwrap()), "it was checked before");
+    for forged in [token("HS256", "another"), token("HS384", SECRET), token("none", SECRET), format!("{good}A")] {
+        assert_eq!(check(&role, &forged).await.unwrap_err(), AccessError::Invalid, "{forged}");
+        assert!(role.known(&forged).is_none());
+    }
+}
+
 #[test]
 fn the_same_settings_are_the_same_role() {
-    let secret = |role: &str| format!("--{role}-jwt-key=a secret of these tests that is long enough");
+    let secret = |role: &str| format!("--{role}-jwt-key={SECRET}");
     let (publishers, subscribers) = ([secret("publisher")], [secret("subscriber")]);
     assert!(publisher(&subscribers, None).is_none());
     let role = publisher(&publishers, None).unwrap();
@@ -182,6 +203,6 @@ fn a_token_weighs_its_text_and_its_selectors() {
 
 #[test]
 fn a_role_is_not_shown() {
-    let role = publisher(&["--publisher-jwt-key=a secret of these tests that is long enough".to_owned()], None);
+    let role = publisher(&[format!("--publisher-jwt-key={SECRET}")], None);
     assert_eq!(format!("{role:?}"), "Some(Role)");
 }
