@@ -112,11 +112,13 @@ fn who_keeps_reading_survives_any_burst(path: StreamPath) {
     let server = path.start(&["--retry-jitter", "0"]);
     let mut streams: Vec<Stream> = (0..200).map(|_| server.subscribe("a").open()).collect();
     let ids: Vec<String> = server.publish_burst("a", 5000);
-    let events = ids.iter().enumerate().map(|(n, id)| format!("id: {id}\ndata: {n}\n\n"));
-    let expected: String = events.collect();
+    // By events: on HTTP/2 comments may stand between them, as small frames are filled up for who is slow to take them.
     let read = |stream: &mut Stream| {
         stream.expect_opening(3000);
-        stream.expect_text(&expected);
+        for (n, id) in ids.iter().enumerate() {
+            let event = stream.next_event();
+            assert_eq!((event.id.as_str(), event.data.as_str()), (id.as_str(), n.to_string().as_str()));
+        }
     };
     std::thread::scope(|scope| {
         for part in streams.chunks_mut(50) {
