@@ -28,13 +28,13 @@ pub struct Args {
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// A Mercure hub to measure as well
-    #[arg(long, value_name = "FILE", value_parser = program_file)]
+    #[arg(long, value_name = "FILE")]
     mercure: Option<PathBuf>,
     /// A Centrifugo to measure as well
-    #[arg(long, value_name = "FILE", value_parser = program_file)]
+    #[arg(long, value_name = "FILE")]
     centrifugo: Option<PathBuf>,
     /// A server of durable streams to measure as well
-    #[arg(long, value_name = "FILE", value_parser = program_file)]
+    #[arg(long, value_name = "FILE")]
     durable_streams: Option<PathBuf>,
     /// How often everything is measured
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=50))]
@@ -45,11 +45,6 @@ pub struct Args {
     /// A hundredth of the streams for a second: whether everything works, no figures to tell of
     #[arg(long)]
     brief: bool,
-}
-
-/// Where the program is from any folder: each peer is started in one of its own.
-fn program_file(path: &str) -> Result<PathBuf, String> {
-    fs::canonicalize(path).map_err(|error| error.to_string())
 }
 
 /// A load that everyone gets.
@@ -71,6 +66,7 @@ pub const LOADS: [Load; 3] = [
 ];
 
 pub fn run(args: Args) -> Result<()> {
+    let args = args.found()?;
     let peers = args.peers()?;
     setup::run_for_peers()?;
     let folder = Folder::take("peers")?;
@@ -119,6 +115,14 @@ fn tell(args: &Args, figures: &Figures, dir: &Path) -> Result<()> {
 }
 
 impl Args {
+    /// The programs that were given, by paths that hold in any folder: each peer is started in one of its own.
+    fn found(mut self) -> Result<Self> {
+        for file in [&mut self.mercure, &mut self.centrifugo, &mut self.durable_streams].into_iter().flatten() {
+            *file = fs::canonicalize(&*file).with_context(|| format!("finding {}", file.display()))?;
+        }
+        Ok(self)
+    }
+
     fn peers(&self) -> Result<Vec<Peer>> {
         let mut peers = vec![Peer::Server, Peer::BareLoop, Peer::Nchan, Peer::Axum, Peer::Go];
         peers.extend(self.durable_streams.clone().map(Peer::DurableStreams));
@@ -184,7 +188,7 @@ mod tests {
     fn peers_are_chosen_by_name_and_binary() {
         assert_eq!(names(&[]).unwrap(), ["sse-server", "bare loop", "nchan", "axum", "go"]);
         assert_eq!(names(&["--only", "go"]).unwrap(), ["sse-server", "bare loop", "go"]);
-        assert_eq!(names(&["--mercure", "/bin/sh", "--only", "mercure"]).unwrap()[2..], ["mercure"]);
+        assert_eq!(names(&["--mercure", "m", "--only", "mercure"]).unwrap()[2..], ["mercure"]);
         assert!(names(&["--only", "mercure"]).is_err(), "its binary was not given");
         assert!(names(&["--rounds", "0"]).is_err());
     }
