@@ -177,6 +177,19 @@ impl Target {
         Some(Self { name: text("test_name")?, program: program.to_owned(), kept: text("work_dir")?.into() })
     }
 
+    /// What has the test program run this target alone.
+    fn only_this(&self) -> [&str; 4] {
+        [&self.name, "--exact", "--nocapture", "--test-threads=1"]
+    }
+
+    /// libFuzzer over this target.
+    fn engine(&self, flags: &[String], corpora: &[&Path]) -> Result<Command> {
+        let mut engine = Command::new(&self.program);
+        engine.args(self.only_this()).env("RUST_BACKTRACE", "0");
+        engine.env("BOLERO_LIBFUZZER_ARGS", engine_args(flags, corpora)?);
+        Ok(engine)
+    }
+
     fn fuzz(&self, seconds: u32) -> Result<()> {
         let work = workspace::target().join("fuzz").join(&self.name);
         let (found, crashes) = (work.join("corpus"), self.kept.join("crashes"));
@@ -185,10 +198,13 @@ impl Target {
             fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
         }
         let log = work.join("log");
-        let status = Command::new(&self.program)
-            .args([&self.name, "--exact", "--nocapture", "--test-threads=1"])
-            .env("RUST_BACKTRACE", "0")
-            .env("BOLERO_LIBFUZZER_ARGS", engine_args(seconds, &crashes, &[&found, &kept])?)
+        let flags = [
+            format!("-max_total_time={seconds}"),
+            format!("-artifact_prefix={}/", crashes.display()),
+            "-print_final_stats=1".to_owned(),
+        ];
+        let status = self
+            .engine(&flags, &[&found, &kept])?
             .stdout(fs::File::create(&log)?)
             .stderr(fs::OpenOptions::new().append(true).open(&log)?)
             .status()
@@ -209,13 +225,9 @@ impl Target {
 }
 
 /// libFuzzer's arguments: it adds to the first of `corpora` and reads all.
-fn engine_args(seconds: u32, crashes: &Path, corpora: &[&Path]) -> Result<String> {
-    let mut args = vec![
-        format!("-max_total_time={seconds}"),
-        format!("-artifact_prefix={}/", crashes.display()),
-        "-print_final_stats=1".to_owned(),
-    ];
-    args.extend(LIMITS.map(str::to_owned));
+fn engine_args(flags: &[String], corpora: &[&Path]) -> Result<String> {
+    let mut args = LIMITS.map(str::to_owned).to_vec();
+    args.extend_from_slice(flags);
     args.extend(corpora.iter().map(|dir| dir.display().to_string()));
     // bolero splits them at spaces and knows no quoting.
     ensure!(!args.iter().any(|arg| arg.contains(' ')), "fuzzing needs a path to the workspace without spaces");

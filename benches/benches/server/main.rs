@@ -9,6 +9,14 @@ mod token;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use sse_server::{Command, Config};
+
+/// The settings that these flags make.
+fn config(flags: impl IntoIterator<Item = String>) -> Config {
+    let args = ["sse-server".to_owned()].into_iter().chain(flags).map(Into::into);
+    let Ok(Command::Serve(config)) = Config::load(args, &|_| None, &[]) else { panic!("these are good settings") };
+    *config
+}
 
 criterion_group! {
     name = benches;

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use sse_server::{Command, Config, Server};
+use sse_server::Server;
 
 use crate::bare::Bare;
 use crate::clients::Clients;
+use crate::config;
 use crate::cpu::Threads;
 
 const DATA_BYTES: usize = 200;
@@ -70,13 +71,11 @@ fn data(count: u64) -> String {
 
 /// Starts a server with one writer, for as long as this process is there.
 fn serve(io_uring: &str) -> SocketAddr {
-    let flags = ["--listen=127.0.0.1:0", "--admin-listen=off", "--writers=1"];
-    let args = ["sse-server".to_owned()].into_iter().chain(flags.map(str::to_owned));
-    let args = args.chain([format!("--io-uring={io_uring}")]).map(Into::into);
-    let Ok(Command::Serve(config)) = Config::load(args, &|_| None, &[]) else { panic!("these are good settings") };
+    let flags = ["--listen=127.0.0.1:0", "--admin-listen=off", "--writers=1"].map(str::to_owned);
+    let config = config(flags.into_iter().chain([format!("--io-uring={io_uring}")]));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = Box::leak(Box::new(runtime.expect("there is room for a thread")));
-    let server = runtime.block_on(async { Server::bind(*config, None) }).expect("loopback has free ports");
+    let server = runtime.block_on(async { Server::bind(config, None) }).expect("loopback has free ports");
     let addr = server.addresses().expect("it is bound").listen[0];
     runtime.spawn(server.run(std::future::pending()));
     addr

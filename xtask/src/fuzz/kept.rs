@@ -1,14 +1,13 @@
-//! The input of each target that the repository keeps: little, and reaching what all the input that was found reaches.
+//! The input of each target that the repository keeps: of what it takes to reach all that was reached, the shortest.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{LIMITS, Target, last_lines};
+use super::{Target, last_lines};
 use crate::workspace;
 
 /// Files of one target, the shortest first.
@@ -39,18 +38,13 @@ impl Target {
     fn merge(&self, work: &Path, corpora: &[&Path]) -> Result<()> {
         // It starts itself again, by the name it was started with, and knows nothing of a test program's arguments.
         let again = work.join("again.sh");
-        let (program, name) = (self.program.display(), &self.name);
-        let script = format!("#!/bin/sh\nexec {program} {name} --exact --nocapture --test-threads=1\n");
+        let script = format!("#!/bin/sh\nexec {} {}\n", self.program.display(), self.only_this().join(" "));
         fs::write(&again, script)?;
         fs::set_permissions(&again, fs::Permissions::from_mode(0o755))?;
-        let dirs = corpora.iter().map(|dir| dir.display().to_string());
-        let args: Vec<String> =
-            LIMITS.iter().map(|limit| (*limit).to_owned()).chain(["-merge=1".to_owned()]).chain(dirs).collect();
-        let mut merge = Command::new(&self.program);
-        merge.arg0(&again).args([name, "--exact", "--nocapture", "--test-threads=1"]);
-        merge.env("BOLERO_LIBFUZZER_ARGS", args.join(" ")).env("RUST_BACKTRACE", "0");
-        let output = merge.output().with_context(|| format!("running {program}"))?;
-        ensure!(output.status.success(), "{name}: {}", last_lines(&String::from_utf8_lossy(&output.stderr), 20));
+        let mut merge = self.engine(&["-merge=1".to_owned()], corpora)?;
+        let output = merge.arg0(&again).output().with_context(|| format!("running {}", self.program.display()))?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{}: {}", self.name, last_lines(&said, 20));
         Ok(())
     }
 }

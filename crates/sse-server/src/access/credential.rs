@@ -146,6 +146,7 @@ mod tests {
             assert_eq!(origin_of(url), origin, "{url}");
         }
     }
+
     #[test]
     fn a_cookie_writes_only_for_pages_that_are_let_in() {
         let origins = [OriginPattern::Plain(WebOrigin::Exact("https://a.test".into()))];

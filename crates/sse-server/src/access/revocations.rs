@@ -228,6 +228,7 @@ mod tests {
         assert!(add(REVOCATIONS_MAX, end + LEEWAY * 2).is_ok());
         assert_eq!(revocations.table.read().len(), 1);
     }
+
     #[test]
     fn a_revocation_names_one_thing() {
         let (id, subject) = (Revoked::Id("a".into()), Revoked::Subject("s".into()));

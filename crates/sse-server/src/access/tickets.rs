@@ -179,6 +179,7 @@ mod tests {
         let many = topics(&vec![&*long; TOPIC_BYTES_MAX / 1024]);
         assert_eq!(tickets.issue(token.clone(), many, start + LIFE), Err(TicketError::Full));
     }
+
     #[test]
     fn another_process_goes_on_with_those_that_count() {
         let (before, after) = (Tickets::new(LIFE), Tickets::new(LIFE));
