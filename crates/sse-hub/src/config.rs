@@ -87,7 +87,7 @@ pub struct HubConfig {
     pub rings_bytes_max: usize,
     /// How long a closed topic is remembered.
     pub closed_topic_age: Duration,
-    /// Collected topics whose exact floor is remembered; beyond it their shard's floor stands for them.
+    /// Collected topics whose exact floor is remembered. Beyond it the lowest eighth goes, and one floor stands for those.
     pub floors_max: usize,
     /// How long an idempotency key is remembered, in whole seconds of the times given to [`Hub::sweep`](crate::Hub::sweep).
     pub idempotency_window: Duration,

@@ -1,24 +1,25 @@
 //! Where the topics that were forgotten left off.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 use crate::TopicName;
 use crate::ring::Floor;
 
-/// Exact floors of the last so many topics, and one floor for all before them.
+/// Exact floors of the topics that left off last, and one floor for all others.
 #[derive(Debug)]
 pub(crate) struct Floors {
     exact: HashMap<TopicName, u64, ahash::RandomState>,
-    /// In the order they were left. What was taken since, or left again, is passed over.
-    oldest: VecDeque<(TopicName, u64)>,
     exact_max: usize,
     rest: u64,
 }
 
+/// The part of the exact floors that goes at once when there are too many: looking for the lowest takes a walk over all.
+const GOES: usize = 8;
+
 impl Floors {
     /// Topics that nobody has seen yet may have lost events up to `rest`.
     pub(crate) fn new(exact_max: usize, rest: u64) -> Self {
-        Self { exact: HashMap::default(), oldest: VecDeque::new(), exact_max, rest }
+        Self { exact: HashMap::default(), exact_max, rest }
     }
 
     /// Remembers the floor of a topic that is forgotten.
@@ -28,23 +29,22 @@ impl Floors {
             return;
         }
         self.exact.insert(name.clone(), floor.sequence);
-        self.oldest.push_back((name.clone(), floor.sequence));
-        while self.exact.len() > self.exact_max || self.oldest.len() > 2 * self.exact_max {
-            let Some((oldest, sequence)) = self.oldest.pop_front() else { break };
-            if self.exact.get(&oldest) == Some(&sequence) {
-                self.exact.remove(&oldest);
-                self.rest = self.rest.max(sequence);
-            }
+        if self.exact.len() > self.exact_max {
+            self.forget_lowest();
         }
+    }
+
+    fn forget_lowest(&mut self) {
+        let mut sequences: Vec<u64> = self.exact.values().copied().collect();
+        let last_to_go = sequences.len() / GOES;
+        let (_, &mut sequence, _) = sequences.select_nth_unstable(last_to_go);
+        self.raise(sequence);
     }
 
     /// Topics of any name may have lost events up to `sequence`.
     pub(crate) fn raise(&mut self, sequence: u64) {
         self.rest = self.rest.max(sequence);
         self.exact.retain(|_, exact| *exact > sequence);
-        if self.exact.is_empty() {
-            self.oldest.clear();
-        }
     }
 
     /// The floor that a topic of this name begins with.
@@ -77,9 +77,9 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_floors_become_one() {
+    fn the_lowest_floors_become_one() {
         let mut floors = Floors::new(2, 0);
-        left(&mut floors, [(1, 10), (2, 20), (3, 30), (4, 40)]);
+        left(&mut floors, [(2, 20), (1, 10), (4, 40), (3, 30)]);
         assert_eq!(floors.take(&name(1)), Floor { sequence: 20, exact: false });
         assert_eq!(floors.take(&name(3)), Floor { sequence: 30, exact: true });
         assert_eq!(floors.take(&name(3)), Floor { sequence: 20, exact: false }, "it was taken");
@@ -87,24 +87,25 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_that_comes_and_goes_does_not_push_others_out() {
-        let mut floors = Floors::new(3, 0);
-        left(&mut floors, [(1, 1)]);
-        for sequence in [2, 3, 4] {
-            floors.take(&name(2));
-            left(&mut floors, [(2, sequence)]);
-        }
-        assert_eq!(floors.take(&name(1)), Floor { sequence: 1, exact: true });
+    fn an_eighth_goes_when_there_are_too_many() {
+        let mut floors = Floors::new(800, 0);
+        left(&mut floors, (1..=800).map(|topic| (topic, topic)));
+        assert_eq!((floors.exact.len(), floors.rest), (800, 0));
+        left(&mut floors, [(801, 801)]);
+        assert_eq!((floors.exact.len(), floors.rest), (700, 101));
     }
 
     #[test]
-    fn one_topic_that_comes_and_goes_is_remembered_once() {
-        let mut floors = Floors::new(4, 0);
-        for sequence in 1..1000 {
-            left(&mut floors, [(1, sequence)]);
-            assert!(floors.oldest.len() <= 8 && floors.exact.len() == 1);
-            assert_eq!(floors.rest, 0);
+    fn a_topic_that_comes_and_goes_does_not_push_others_out() {
+        let mut floors = Floors::new(3, 0);
+        left(&mut floors, [(1, 1)]);
+        for sequence in 2..1000 {
+            floors.take(&name(2));
+            left(&mut floors, [(2, sequence)]);
         }
+        left(&mut floors, [(2, 1000)]);
+        assert_eq!(floors.exact.len(), 2);
+        assert_eq!(floors.take(&name(1)), Floor { sequence: 1, exact: true });
     }
 
     #[test]
