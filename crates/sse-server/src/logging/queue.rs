@@ -14,6 +14,9 @@ const LINES_MAX: usize = 16 * 1024;
 const BYTES_MAX: usize = 8 << 20;
 /// Many lines leave in one write, which a pipe takes whole if it is empty.
 const WRITE_BYTES: usize = 64 * 1024;
+/// How long the first line waits for others. Connections come many at once, and to wake this thread for each costs more than
+/// the line itself.
+const LINGER: Duration = Duration::from_millis(1);
 /// How long the end of the process waits for the last lines.
 const LAST_LINES_MAX: Duration = Duration::from_secs(1);
 
@@ -68,6 +71,7 @@ impl LineQueue {
 fn write_all(mut file: impl Write, waiting: &Receiver<Message>, tally: &Tally) {
     let mut batch = Vec::with_capacity(WRITE_BYTES);
     while let Ok(first) = waiting.recv() {
+        thread::sleep(LINGER);
         let (mut next, mut lines) = (Some(first), 0);
         let mut end = None;
         while let Some(message) = next {
